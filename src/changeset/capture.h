@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "changeset/model.h"
+#include "sys/fd.h"
+
+namespace bailiff {
+
+// Which attributes the overlay was mounted with, and so which the kernel keeps and a script cannot
+// forge. Only that namespace is honoured.
+enum class OverlayAttributes : std::uint8_t {
+  kTrusted,  // trusted.overlay.*, with redirect_dir and metacopy.
+  kUser,     // user.overlay.*, without.
+};
+
+struct CaptureOptions {
+  std::string id;  // Of the proposal; names the staging directory.
+  OverlayAttributes attributes = OverlayAttributes::kTrusted;
+  bool stage = true;            // False: list and hash only (mode discard).
+  std::int64_t started_ns = 0;  // Wall clock before the overlay was mounted, and after the
+  std::int64_t ended_ns = 0;    // last process was gone.
+  std::int64_t files_max = 100'000;
+  std::vector<std::string>
+      reserved;  // Workspace paths that scripts may not change, with all below.
+};
+
+struct PathProblem {
+  std::string path;
+  std::string reason;
+
+  bool operator==(const PathProblem&) const = default;
+};
+
+struct CaptureResult {
+  ChangeSet set;                       // Sorted.
+  std::vector<PathProblem> refused;    // Left out: devices, sockets, reserved paths, mount points.
+  std::vector<PathProblem> conflicts;  // Touched by the run and changed in the workspace meanwhile.
+};
+
+// Reads what a run changed off its upper layer: the exact difference between `workspace` as it is
+// and the tree that the script saw at its end.
+//
+// Walks by descriptors only. Content is read from the upper layer, never through the overlay, and
+// (with `stage`) copied to `private_dir`/stage/<id>/<n> while it is hashed; unchanged content is
+// not read. `private_dir` is the workspace's .bailiff directory. Nothing is synced.
+//
+// Errors: kResourceExhausted beyond `files_max` or kTreeDepthMax, or when staging meets a full
+// disk;
+//         kInternal for an upper layer that no kernel makes; kIo.
+Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& private_dir,
+                              const CaptureOptions& options);
+
+// A CaptureResult as bytes for another process, and back. Errors of the latter: kInvalidArgument.
+std::string EncodeCapture(const CaptureResult& result);
+Result<CaptureResult> DecodeCapture(std::string_view bytes);
+
+}  // namespace bailiff
