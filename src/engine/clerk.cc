@@ -1,0 +1,177 @@
+#include "engine/clerk.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "engine/protocol.h"
+#include "sys/file.h"
+#include "sys/message.h"
+
+namespace bailiff {
+namespace {
+
+constexpr std::array<int, 6> kKept = {CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE,
+                                      CAP_FOWNER,    CAP_CHOWN,           CAP_FSETID};
+
+// A change set of 100,000 entries is some 30 MB.
+constexpr std::size_t kAnswerBytesMax = 1UL << 30;
+
+// What has no place in file work, whoever gets hold of a clerk. A clerk parses what a script left,
+// so it is denied what an attacker would want next.
+constexpr std::array<const char*, 38> kDenied = {"execve",
+                                                 "execveat",
+                                                 "fork",
+                                                 "vfork",
+                                                 "clone",
+                                                 "clone3",
+                                                 "ptrace",
+                                                 "socket",
+                                                 "connect",
+                                                 "bind",
+                                                 "listen",
+                                                 "accept",
+                                                 "accept4",
+                                                 "socketpair",
+                                                 "mount",
+                                                 "umount2",
+                                                 "pivot_root",
+                                                 "chroot",
+                                                 "move_mount",
+                                                 "open_tree",
+                                                 "fsopen",
+                                                 "fsmount",
+                                                 "mount_setattr",
+                                                 "setns",
+                                                 "unshare",
+                                                 "init_module",
+                                                 "finit_module",
+                                                 "delete_module",
+                                                 "kexec_load",
+                                                 "bpf",
+                                                 "perf_event_open",
+                                                 "io_uring_setup",
+                                                 "userfaultfd",
+                                                 "keyctl",
+                                                 "add_key",
+                                                 "process_vm_readv",
+                                                 "process_vm_writev",
+                                                 "reboot"};
+
+Status FromCall(long rc, const char* what) {
+  if (rc >= 0) return Ok();
+  return Error::FromErrno(errno, std::string("confine clerk: ") + what);
+}
+
+Status WriteProc(const char* path, const std::string& text) {
+  const Fd file = TRY(OpenPath(path, O_WRONLY));
+  return WriteAll(file, text);
+}
+
+// Maps nothing but the caller's own ids, to themselves: nothing looks different, but the caller now
+// holds capabilities over its own files.
+Status EnterOwnUserNamespace() {
+  const std::string uid = std::to_string(::geteuid());
+  const std::string gid = std::to_string(::getegid());
+  if (::unshare(CLONE_NEWUSER) != 0) return Ok();  // Works as the plain user then.
+  TRY(WriteProc("/proc/self/setgroups", "deny"));
+  TRY(WriteProc("/proc/self/uid_map", uid + " " + uid + " 1"));
+  return WriteProc("/proc/self/gid_map", gid + " " + gid + " 1");
+}
+
+Status KeepCapabilities() {
+  for (int cap = 0; cap <= 63; ++cap) {
+    bool kept = false;
+    for (const int keep : kKept) kept = kept || keep == cap;
+    if (kept || ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) != 1) continue;
+    if (::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0 && errno != EPERM) {
+      return FromCall(-1, "drop capability");
+    }
+  }
+  (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);  // Absent before Linux 4.3.
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> now{};
+  TRY(FromCall(::syscall(SYS_capget, &header, now.data()), "capget"));
+  std::array<__user_cap_data_struct, 2> next{};
+  for (const int cap : kKept) {
+    const auto word = static_cast<std::size_t>(cap / 32);
+    const std::uint32_t bit = 1U << (cap % 32);
+    next[word].effective |= now[word].permitted & bit;
+    next[word].permitted |= now[word].permitted & bit;
+  }
+  return FromCall(::syscall(SYS_capset, &header, next.data()), "capset");
+}
+
+Status DenySystemCalls() {
+  scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
+  if (filter == nullptr) return Error(ErrorCode::kIo, "confine clerk: seccomp_init");
+  int rc = ::seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+  for (const char* name : kDenied) {
+    const int number = ::seccomp_syscall_resolve_name(name);
+    if (number < 0) continue;  // Unknown to this library: the kernel's own check remains.
+    if (rc == 0) rc = ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0);
+  }
+  if (rc == 0) rc = ::seccomp_load(filter);
+  ::seccomp_release(filter);
+  if (rc != 0) return Error::FromErrno(-rc, "confine clerk: seccomp");
+  return Ok();
+}
+
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // Deep trees then fail with their own error.
+}
+
+}  // namespace
+
+Status ConfineClerk(const Fd& user_namespace) {
+  RaiseDescriptorLimit();
+  ::umask(0);
+  if (user_namespace.valid()) {
+    TRY(FromCall(::setns(user_namespace.get(), CLONE_NEWUSER), "join user namespace"));
+  } else if (::geteuid() != 0) {
+    TRY(EnterOwnUserNamespace());
+  }
+  TRY(KeepCapabilities());
+  TRY(FromCall(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs"));
+  return DenySystemCalls();
+}
+
+void Answer(const Fd& socket, const std::function<Result<std::string>()>& work) {
+  const Status sent = [&]() -> Status {
+    const std::string bytes = TRY(work());
+    const Fd file = TRY(MakeMemoryFile("answer", bytes));
+    return SendMessage(socket, EncodeKind(MessageKind::kAnswer), {&file});
+  }();
+  // When even this cannot be sent the other end is gone, and no one waits for it.
+  if (!sent.ok()) (void)SendMessage(socket, EncodeFailed(sent.error()));
+}
+
+Result<std::string> AwaitAnswer(const Fd& socket) {
+  std::optional<Message> message = TRY(ReceiveMessage(socket));
+  if (!message.has_value()) {
+    return Error(ErrorCode::kInternal,
+                 "the process that did the file work ended without an answer");
+  }
+  const MessageKind kind = TRY(DecodeKind(message->bytes));
+  if (kind == MessageKind::kFailed) return DecodeFailed(message->bytes);
+  if (kind != MessageKind::kAnswer || message->fds.size() != 1) {
+    return Error(ErrorCode::kInternal, "unexpected answer from the process that did the file work");
+  }
+  return ReadAll(message->fds[0], kAnswerBytesMax);
+}
+
+}  // namespace bailiff

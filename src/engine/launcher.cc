@@ -1,0 +1,175 @@
+#include "engine/launcher.h"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <set>
+#include <utility>
+
+#include "engine/clerk.h"
+#include "engine/monitor.h"
+#include "engine/protocol.h"
+#include "sys/file.h"
+#include "sys/message.h"
+
+namespace bailiff {
+namespace {
+
+constexpr std::size_t kRequestBytesMax = 1UL << 30;
+
+// The loop of the launcher process. One thread; the state is its children and the jobs.
+class LauncherProcess {
+ public:
+  LauncherProcess(Fd socket, std::map<std::string, ClerkJob> jobs)
+      : socket_(std::move(socket)), jobs_(std::move(jobs)) {}
+
+  // Returns when the starter is gone.
+  Status Run() {
+    sigset_t watched;
+    ::sigemptyset(&watched);
+    ::sigaddset(&watched, SIGCHLD);
+    // A terminal's Ctrl-C goes to the whole group: the starter decides what it means, not we.
+    for (const int ignored : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT})
+      ::signal(ignored, SIG_IGN);
+    ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+    const int raw = ::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (raw < 0) return Error::FromErrno(errno, "signalfd");
+    children_changed_ = Fd(raw);
+    for (;;) {
+      std::array<pollfd, 2> events = {{{socket_.get(), POLLIN, 0}, {raw, POLLIN, 0}}};
+      if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) {
+        return Error::FromErrno(errno, "poll");
+      }
+      if (events[1].revents != 0) Reap();
+      if (events[0].revents == 0) continue;
+      std::optional<Message> message = TRY(ReceiveMessage(socket_));
+      if (!message.has_value()) return Ok();
+      TRY(Handle(std::move(*message)));
+    }
+  }
+
+  // Ends every child and waits for it: monitors take their sandboxes with them.
+  void EndChildren() {
+    for (const pid_t child : children_) ::kill(child, SIGKILL);
+    while (!children_.empty()) {
+      const pid_t pid = ::waitpid(-1, nullptr, 0);
+      if (pid < 0 && errno != EINTR) return;
+      children_.erase(pid);
+    }
+  }
+
+ private:
+  void Reap() {
+    signalfd_siginfo info{};
+    while (::read(children_changed_.get(), &info, sizeof(info)) > 0) {
+    }
+    for (;;) {
+      const pid_t pid = ::waitpid(-1, nullptr, WNOHANG);
+      if (pid <= 0) return;
+      children_.erase(pid);
+    }
+  }
+
+  Status Handle(Message message) {
+    const MessageKind kind = TRY(DecodeKind(message.bytes));
+    if (kind == MessageKind::kStartMonitor && message.fds.size() == 1) {
+      return Fork([&] { RunMonitor(message.fds[0]); });
+    }
+    if (kind == MessageKind::kStartClerk && message.fds.size() >= 2) {
+      return Fork([&] { RunClerkProcess(&message); });
+    }
+    return Error(ErrorCode::kInvalidArgument, "launcher: unexpected message");
+  }
+
+  void RunClerkProcess(Message* message) {
+    const Fd reply = std::move(message->fds[0]);
+    const Fd request = std::move(message->fds[1]);
+    const std::vector<Fd> fds(std::make_move_iterator(message->fds.begin() + 2),
+                              std::make_move_iterator(message->fds.end()));
+    Answer(reply, [&]() -> Result<std::string> {
+      const std::string name = TRY(DecodeStartClerk(message->bytes));
+      const auto job = jobs_.find(name);
+      if (job == jobs_.end()) return Error(ErrorCode::kInternal, "launcher: no job " + name);
+      const std::string bytes = TRY(ReadAll(request, kRequestBytesMax));
+      TRY(ConfineClerk(Fd()));
+      return job->second(bytes, fds);
+    });
+  }
+
+  template <typename Body>
+  Status Fork(const Body& body) {
+    const pid_t launcher = ::getpid();
+    const pid_t pid = ::fork();
+    if (pid < 0) return Error::FromErrno(errno, "fork");
+    if (pid > 0) {
+      children_.insert(pid);
+      return Ok();
+    }
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != launcher) ::_exit(1);
+    (void)socket_.Close();
+    (void)children_changed_.Close();
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    body();
+    ::_exit(0);
+  }
+
+  Fd socket_;
+  Fd children_changed_;
+  std::map<std::string, ClerkJob> jobs_;
+  std::set<pid_t> children_;
+};
+
+}  // namespace
+
+Result<Launcher> Launcher::Start(std::map<std::string, ClerkJob> jobs) {
+  auto [ours, theirs] = TRY(MakeMessageSocket());
+  const pid_t pid = ::fork();
+  if (pid < 0) return Error::FromErrno(errno, "fork launcher");
+  if (pid == 0) {
+    (void)ours.Close();
+    ::prctl(PR_SET_NAME, "bailiff-launch", 0, 0, 0);
+    LauncherProcess process(std::move(theirs), std::move(jobs));
+    const Status status = process.Run();
+    process.EndChildren();
+    ::_exit(status.ok() ? 0 : 1);
+  }
+  return Launcher(std::move(ours), pid);
+}
+
+Launcher::Launcher(Launcher&& other) noexcept
+    : socket_(std::move(other.socket_)), pid_(std::exchange(other.pid_, -1)) {}
+
+Launcher::~Launcher() {
+  if (pid_ < 0) return;
+  (void)socket_.Close();  // The launcher sees the end of file and leaves.
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+Result<Fd> Launcher::StartMonitor() {
+  auto [ours, theirs] = TRY(MakeMessageSocket());
+  TRY(SendMessage(socket_, EncodeKind(MessageKind::kStartMonitor), {&theirs}));
+  return std::move(ours);
+}
+
+Result<std::string> Launcher::RunClerk(const std::string& job, std::string_view request,
+                                       const std::vector<const Fd*>& fds) {
+  auto [ours, theirs] = TRY(MakeMessageSocket());
+  const Fd body = TRY(MakeMemoryFile("request", request));
+  std::vector<const Fd*> passed = {&theirs, &body};
+  passed.insert(passed.end(), fds.begin(), fds.end());
+  TRY(SendMessage(socket_, EncodeStartClerk(job), passed));
+  TRY(theirs.Close());
+  return AwaitAnswer(ours);
+}
+
+}  // namespace bailiff

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "changeset/capture.h"
+#include "sandbox/spec.h"
+
+// What our own processes say to each other: a kind, then fields, one message each. Both ends are
+// the same binary, yet every message is decoded as if it came from outside: a monitor holds a
+// sandbox.
+
+namespace bailiff {
+
+enum class MessageKind : std::uint8_t {
+  // To the launcher.
+  kStartMonitor = 1,  // fds: the monitor's end of a socket.
+  kStartClerk,        // text: the job. fds: socket for the answer, request, then the job's own.
+  // To a monitor.
+  kLaunch,   // A SandboxSpec. fds: workspace, stdin, stdout, stderr.
+  kKill,     // Nothing more.
+  kCapture,  // CaptureOptions. fds: workspace, private directory.
+  // From a monitor.
+  kLaunched,  // Guarantees.
+  kEnded,     // An Ending.
+  // From either, and from a clerk.
+  kAnswer,  // fds: the bytes, in a memory file.
+  kFailed,  // An Error.
+};
+
+std::string EncodeKind(MessageKind kind);
+Result<MessageKind> DecodeKind(std::string_view message);
+
+std::string EncodeStartClerk(std::string_view job);
+Result<std::string> DecodeStartClerk(std::string_view message);
+
+std::string EncodeLaunch(const SandboxSpec& spec);
+Result<SandboxSpec> DecodeLaunch(std::string_view message);
+
+std::string EncodeCaptureRequest(const CaptureOptions& options);
+Result<CaptureOptions> DecodeCaptureRequest(std::string_view message);
+
+std::string EncodeLaunched(const Guarantees& guarantees);
+Result<Guarantees> DecodeLaunched(std::string_view message);
+
+std::string EncodeEnded(const Ending& ending);
+Result<Ending> DecodeEnded(std::string_view message);
+
+std::string EncodeFailed(const Error& error);
+// The Error that was sent, or kInvalidArgument for a message that is not one.
+Error DecodeFailed(std::string_view message);
+
+}  // namespace bailiff
