@@ -1,0 +1,119 @@
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "store/sqlite.h"
+
+namespace bailiff {
+namespace {
+
+constexpr Sql kInitialSchema = R"sql(
+CREATE TABLE executions (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  id          TEXT NOT NULL UNIQUE,
+  created_ns  INTEGER NOT NULL,
+  updated_ns  INTEGER NOT NULL,
+  status      TEXT NOT NULL,
+  case_name   TEXT NOT NULL,
+  script_path TEXT NOT NULL,
+  principal   TEXT NOT NULL,
+  owner       TEXT NOT NULL,
+  document    TEXT NOT NULL
+);
+CREATE INDEX executions_by_status ON executions (status, seq);
+CREATE INDEX executions_by_case ON executions (case_name, seq);
+
+CREATE TABLE proposals (
+  seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+  id            TEXT NOT NULL UNIQUE,
+  kind          TEXT NOT NULL,
+  state         TEXT NOT NULL,
+  digest        BLOB NOT NULL,
+  origin        TEXT NOT NULL,
+  created_ns    INTEGER NOT NULL,
+  decided_ns    INTEGER NOT NULL,
+  decided_by    TEXT NOT NULL,
+  created       INTEGER NOT NULL,
+  modified      INTEGER NOT NULL,
+  deleted       INTEGER NOT NULL,
+  moved         INTEGER NOT NULL,
+  metadata      INTEGER NOT NULL,
+  bytes_written INTEGER NOT NULL,
+  change_set    BLOB NOT NULL,
+  problems      TEXT NOT NULL,
+  epoch         INTEGER
+);
+CREATE INDEX proposals_by_state ON proposals (state, seq);
+
+CREATE TABLE history (
+  row         INTEGER PRIMARY KEY AUTOINCREMENT,
+  epoch       INTEGER NOT NULL,
+  proposal_id TEXT NOT NULL REFERENCES proposals (id),
+  op          TEXT NOT NULL,
+  type        TEXT NOT NULL,
+  path        BLOB NOT NULL,
+  from_path   BLOB NOT NULL,
+  sha256      BLOB NOT NULL,
+  size        INTEGER NOT NULL,
+  at_ns       INTEGER NOT NULL
+);
+CREATE INDEX history_by_path ON history (path, epoch);
+CREATE INDEX history_by_from_path ON history (from_path, epoch) WHERE from_path <> x'';
+
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value BLOB NOT NULL
+) WITHOUT ROWID;
+
+PRAGMA application_id = 1113680236;
+PRAGMA user_version = 1;
+)sql";
+
+constexpr std::int64_t kApplicationId = 1113680236;  // "Bail" in ASCII.
+
+// The step at index n takes version n to n + 1. A released step is never edited.
+constexpr Sql kSteps[] = {kInitialSchema};
+constexpr std::int64_t kVersion = std::size(kSteps);
+
+Result<std::int64_t> Number(const Connection& connection, Sql sql) {
+  Statement statement = TRY(connection.Prepare(sql));
+  const bool has_row = TRY(statement.Step());
+  CHECK(has_row);
+  return statement.Int(0);
+}
+
+// Returns the version. Refuses what is not ours to touch.
+Result<std::int64_t> CheckVersion(const Connection& connection) {
+  const std::int64_t version = TRY(Number(connection, "PRAGMA user_version"));
+  const std::int64_t application = TRY(Number(connection, "PRAGMA application_id"));
+  const std::int64_t objects = TRY(Number(connection, "SELECT count(*) FROM sqlite_schema"));
+  const bool is_new = version == 0 && application == 0 && objects == 0;
+  if (!is_new && (application != kApplicationId || version <= 0)) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        connection.path() + ": is a database of another program; choose another state directory");
+  }
+  if (version > kVersion) {
+    return Error(ErrorCode::kUnsupported,
+                 connection.path() + ": was made by a newer bailiff (schema " +
+                     std::to_string(version) + ", this one knows " + std::to_string(kVersion) +
+                     "); use that version, or another state directory");
+  }
+  return version;
+}
+
+}  // namespace
+
+Status Migrate(const Connection& connection) {
+  const std::int64_t seen = TRY(CheckVersion(connection));
+  if (seen == kVersion) return Ok();
+  Transaction transaction = TRY(Transaction::Begin(connection));
+  // Another process may have done it while this one waited for the lock.
+  const std::int64_t version = TRY(CheckVersion(connection));
+  for (std::int64_t step = version; step < kVersion; ++step) {
+    TRY(connection.Execute(kSteps[step]));
+  }
+  return transaction.Commit();
+}
+
+}  // namespace bailiff
