@@ -32,4 +32,6 @@ set(BAILIFF_WARNINGS
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
     -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Wswitch -Werror
     # Designated initializers leave out what its default says; g++ counts that as forgotten.
-    -Wno-missing-field-initializers)
+    -Wno-missing-field-initializers
+    # A false alarm of g++ 12 on std::string (GCC bug 105651).
+    -Wno-restrict)

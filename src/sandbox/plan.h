@@ -1,0 +1,81 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sandbox/child_plan.h"
+#include "sandbox/host_layout.h"
+#include "sandbox/spec.h"
+
+// What a sandbox's processes do before its program runs, decided from values alone.
+
+namespace bailiff {
+
+// As ChildOp, with strings of its own and the words for a failure: "mount /proc".
+struct PlanStep {
+  ChildOpKind kind;
+  Slot from = Slot::kNone;
+  Slot to = Slot::kNone;
+  std::string path = {};
+  std::string text = {};
+  std::uint64_t flags = 0;
+  std::uint64_t number = 0;
+  std::uint64_t extra = 0;
+  std::vector<std::string> list = {};
+  std::vector<Slot> slots = {};
+  std::string what = {};
+};
+
+using Plan = std::vector<PlanStep>;
+
+// The uid and gid of the program, as it sees them.
+inline constexpr std::uint32_t kInsideId = 1000;
+
+// kSeccomp's `number`.
+enum class SeccompFilter : std::uint8_t { kCalls, kArguments };
+
+struct PlanInputs {
+  const SandboxSpec* spec = nullptr;
+  Tier tier = Tier::kRootless;
+  HostLayout host;
+  int landlock_abi = 0;
+  bool has_keyrings = true;
+  bool pids_limited = false;  // By a cgroup: no RLIMIT_NPROC then.
+
+  uid_t outside_uid = 0;  // Privileged tier: who owns the upper layer.
+  gid_t outside_gid = 0;
+  mode_t root_mode = 0755;  // Of the workspace's root.
+
+  // Rootless tier: where the workspace is, to be opened again in the new mount namespace.
+  std::string workspace_path;
+  dev_t workspace_device = 0;
+  ino_t workspace_inode = 0;
+
+  // Descriptors of the parent; the tier's others are -1.
+  int sync = -1;
+  int status = -1;
+  int in = -1;
+  int out = -1;
+  int err = -1;
+  int uid_lock = -1;
+  int workspace = -1;  // Detached clone, for PlanMounter().
+  int overlay = -1;
+  int tmp = -1;
+  int shm = -1;
+};
+
+// Privileged tier: a short-lived process in a mount namespace of its own makes scratch space and
+// overlay, and sends kMounterFds back by kSync.
+Plan PlanMounter(const PlanInputs& inputs);
+inline constexpr Slot kMounterFds[] = {Slot::kUpper, Slot::kOverlay, Slot::kTmp, Slot::kShm};
+
+// The program's process, from its clone to its exec. Rootless, it sends kUpper by kSync.
+Plan PlanSandbox(const PlanInputs& inputs);
+
+// The steps, one a line, for tests and for debugging.
+std::string Describe(const Plan& plan);
+
+}  // namespace bailiff

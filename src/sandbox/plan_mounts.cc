@@ -1,0 +1,286 @@
+#include "sandbox/plan_mounts.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+
+#include <string_view>
+
+namespace bailiff {
+namespace {
+
+constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+constexpr std::uint64_t kReadOnly = kSafe | MOUNT_ATTR_RDONLY;
+constexpr std::uint64_t kDevice = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY;
+
+// Inodes beyond the limit on files: a changed file may need one more for its directory's copy, and
+// /tmp shares the space.
+constexpr std::int64_t kInodesPerFile = 2;
+constexpr std::int64_t kInodesSpare = 4096;
+
+constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom"};
+constexpr const char* kWorkspaceLinks[] = {"projects", "Tools", "Database", "Reports"};
+constexpr const char* kRootDirs[] = {"usr", "proc", "dev", "dev/shm", "tmp",     "workspace",
+                                     "run", "var",  "etc", "etc/ssl", ".scratch"};
+
+constexpr std::string_view kPasswd =
+    "root:x:0:0:root:/:/usr/sbin/nologin\n"
+    "bailiff:x:1000:1000:bailiff:/tmp:/bin/sh\n"
+    "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
+constexpr std::string_view kGroup = "root:x:0:\nbailiff:x:1000:\nnogroup:x:65534:\n";
+constexpr std::string_view kNameServices =
+    "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n";
+constexpr std::string_view kMachineId = "00000000000000000000000000000000\n";
+
+std::string SlotPath(Slot slot) {
+  return "/proc/self/fd/" + std::to_string(SlotFd(slot));
+}
+
+void MakeDir(Slot in, const std::string& name, std::uint64_t mode, Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kMakeDir,
+                   .from = in,
+                   .path = name,
+                   .number = mode,
+                   .what = "make directory " + name});
+}
+
+void MakeFile(const std::string& name, std::string_view text, Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kCreateFile,
+                   .path = name,
+                   .text = std::string(text),
+                   .number = 0644,
+                   .what = "make /" + name});
+}
+
+void MakeLink(const std::string& name, const std::string& target, Plan* plan) {
+  plan->push_back(
+      {.kind = ChildOpKind::kMakeLink, .path = name, .text = target, .what = "make link /" + name});
+}
+
+void Attach(Slot mount, Slot to, const std::string& path, Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kAttach,
+                   .from = mount,
+                   .to = to,
+                   .path = path,
+                   .what = "attach " + path});
+}
+
+void AddScratch(const PlanInputs& inputs, const std::string& point, Plan* plan) {
+  const Limits& limits = inputs.spec->limits;
+  const std::int64_t inodes = kInodesPerFile * limits.files + kInodesSpare;
+  plan->push_back({.kind = ChildOpKind::kNewFilesystem,
+                   .to = Slot::kScratch,
+                   .text = "tmpfs",
+                   .flags = kSafe,
+                   .list = {"source", "scratch", "size", std::to_string(limits.scratch_bytes),
+                            "nr_inodes", std::to_string(inodes), "mode", "0700"},
+                   .what = "mount scratch space"});
+  Attach(Slot::kScratch, Slot::kNone, point, plan);
+  for (const char* name : {"upper", "work", "mask", "lower"}) {
+    MakeDir(Slot::kScratch, name, 0755, plan);
+  }
+  for (const char* name : {"tmp", "shm"}) {
+    MakeDir(Slot::kScratch, name, 0777, plan);
+    // mkdir(2) drops the sticky bit for some file systems; chmod does not.
+    plan->push_back({.kind = ChildOpKind::kSetMode,
+                     .from = Slot::kScratch,
+                     .path = name,
+                     .number = 01777,
+                     .what = std::string("set mode of ") + name});
+  }
+  if (inputs.tier == Tier::kPrivileged) {
+    plan->push_back({.kind = ChildOpKind::kChangeOwner,
+                     .from = Slot::kScratch,
+                     .path = "upper",
+                     .number = inputs.outside_uid,
+                     .extra = inputs.outside_gid,
+                     .what = "give the upper layer to its owner"});
+  }
+  plan->push_back({.kind = ChildOpKind::kSetMode,
+                   .from = Slot::kScratch,
+                   .path = "upper",
+                   .number = inputs.root_mode,
+                   .what = "set mode of the upper layer"});
+  plan->push_back({.kind = ChildOpKind::kMakeWhiteout,
+                   .from = Slot::kScratch,
+                   .path = "mask/.bailiff",
+                   .what = "hide .bailiff"});
+}
+
+void OpenScratchDir(const std::string& name, Slot to, Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kOpenDir,
+                   .from = Slot::kScratch,
+                   .to = to,
+                   .path = name,
+                   .what = "open " + name + " layer"});
+}
+
+}  // namespace
+
+void AddOverlay(const PlanInputs& inputs, const std::string& point, Plan* plan) {
+  AddScratch(inputs, point, plan);
+  Attach(Slot::kWorkspace, Slot::kScratch, "lower", plan);
+  OpenScratchDir("upper", Slot::kUpper, plan);
+  OpenScratchDir("work", Slot::kWork, plan);
+  OpenScratchDir("mask", Slot::kMask, plan);
+  OpenScratchDir("lower", Slot::kLower, plan);
+  // Layers by descriptor: mountinfo, which the program may read, then has no path of the host.
+  std::vector<std::string> options = {
+      "source",   "workspace",
+      "lowerdir", SlotPath(Slot::kMask) + ":" + SlotPath(Slot::kLower),
+      "upperdir", SlotPath(Slot::kUpper),
+      "workdir",  SlotPath(Slot::kWork),
+      "index",    "off",
+      "xino",     "off"};
+  if (inputs.tier == Tier::kPrivileged) {
+    for (const char* word : {"redirect_dir", "on", "metacopy", "on"}) options.emplace_back(word);
+  } else {
+    options.emplace_back("userxattr");
+    options.emplace_back("");
+    plan->push_back({.kind = ChildOpKind::kProveAttributes,
+                     .from = Slot::kUpper,
+                     .what = "set user attributes on tmpfs (Linux 6.6 or newer, or root, needed)"});
+  }
+  plan->push_back({.kind = ChildOpKind::kNewFilesystem,
+                   .to = Slot::kOverlay,
+                   .text = "overlay",
+                   .flags = kSafe,
+                   .list = std::move(options),
+                   .what = "mount overlay over the workspace"});
+  for (const auto& [name, slot] : {std::pair("tmp", Slot::kTmp), std::pair("shm", Slot::kShm)}) {
+    plan->push_back({.kind = ChildOpKind::kCloneTree,
+                     .from = Slot::kScratch,
+                     .to = slot,
+                     .path = name,
+                     .what = std::string("clone scratch ") + name});
+  }
+}
+
+namespace {
+
+void AddEtc(const PlanInputs& inputs, Plan* plan) {
+  MakeFile("etc/passwd", kPasswd, plan);
+  MakeFile("etc/group", kGroup, plan);
+  MakeFile("etc/hosts", inputs.host.hosts, plan);
+  MakeFile("etc/hostname", "bailiff\n", plan);
+  MakeFile("etc/nsswitch.conf", kNameServices, plan);
+  MakeFile("etc/resolv.conf", inputs.host.resolv_conf, plan);
+  MakeFile("etc/machine-id", kMachineId, plan);
+}
+
+void AddDevices(Plan* plan) {
+  for (const char* name : kDevices) {
+    const std::string path = std::string("dev/") + name;
+    MakeFile(path, "", plan);
+    plan->push_back({.kind = ChildOpKind::kBind,
+                     .path = path,
+                     .text = "/" + path,
+                     .flags = kDevice,
+                     .what = "bind /" + path});
+  }
+  MakeLink("dev/fd", "/proc/self/fd", plan);
+  MakeLink("dev/stdin", "/proc/self/fd/0", plan);
+  MakeLink("dev/stdout", "/proc/self/fd/1", plan);
+  MakeLink("dev/stderr", "/proc/self/fd/2", plan);
+}
+
+void AddHostParts(const HostLayout& host, Plan* plan) {
+  for (const HostLayout::Link& link : host.links) {
+    MakeLink(link.path.substr(1), link.target, plan);
+  }
+  for (const HostLayout::Bind& bind : host.binds) {
+    const std::string target = bind.path.substr(1);
+    if (bind.is_directory) {
+      MakeDir(Slot::kNone, target, 0755, plan);
+    } else {
+      MakeFile(target, "", plan);
+    }
+    plan->push_back({.kind = ChildOpKind::kBind,
+                     .path = target,
+                     .text = bind.path,
+                     .flags = kReadOnly,
+                     .what = "bind " + bind.path});
+  }
+}
+
+// In the new mount namespace the caller's descriptor belongs to another one: the workspace is
+// opened again, and checked to be the same.
+void AddWorkspaceByPath(const PlanInputs& inputs, Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kCloneTree,
+                   .to = Slot::kWorkspace,
+                   .path = inputs.workspace_path,
+                   .flags = AT_SYMLINK_NOFOLLOW,
+                   .what = "clone the workspace's mount"});
+  plan->push_back({.kind = ChildOpKind::kCheckIdentity,
+                   .from = Slot::kWorkspace,
+                   .number = inputs.workspace_device,
+                   .extra = inputs.workspace_inode,
+                   .what = "find the workspace again at " + inputs.workspace_path});
+  plan->push_back({.kind = ChildOpKind::kSetMountFlags,
+                   .from = Slot::kWorkspace,
+                   .flags = kReadOnly,
+                   .what = "make the workspace read-only"});
+}
+
+// The new root is attached over /usr, which surely exists and of which a clone was taken before.
+void AddEmptyRoot(Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kCloneTree,
+                   .to = Slot::kUsr,
+                   .path = "/usr",
+                   .flags = AT_RECURSIVE,
+                   .what = "clone /usr"});
+  plan->push_back({.kind = ChildOpKind::kSetMountFlags,
+                   .from = Slot::kUsr,
+                   .flags = kReadOnly,
+                   .number = AT_RECURSIVE,
+                   .what = "make /usr read-only"});
+  plan->push_back({.kind = ChildOpKind::kNewFilesystem,
+                   .to = Slot::kRoot,
+                   .text = "tmpfs",
+                   .flags = kSafe,
+                   .list = {"source", "root", "size", "1m", "nr_inodes", "512", "mode", "0755"},
+                   .what = "mount root"});
+  Attach(Slot::kRoot, Slot::kNone, "/usr", plan);
+  plan->push_back({.kind = ChildOpKind::kEnter, .from = Slot::kRoot, .what = "enter root"});
+  for (const char* name : kRootDirs) MakeDir(Slot::kNone, name, 0755, plan);
+}
+
+// The mount of the scratch space itself goes: the program sees only its parts.
+void AddOverlayInside(const PlanInputs& inputs, Plan* plan) {
+  AddOverlay(inputs, ".scratch", plan);
+  plan->push_back({.kind = ChildOpKind::kDetach, .path = ".scratch", .what = "detach scratch"});
+}
+
+}  // namespace
+
+void AddRoot(const PlanInputs& inputs, Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kMakePrivate, .what = "make mounts private"});
+  if (inputs.tier == Tier::kRootless) AddWorkspaceByPath(inputs, plan);
+  AddEmptyRoot(plan);
+  if (inputs.tier == Tier::kRootless) AddOverlayInside(inputs, plan);
+  plan->push_back({.kind = ChildOpKind::kRemoveDir, .path = ".scratch", .what = "remove .scratch"});
+  plan->push_back({.kind = ChildOpKind::kNewFilesystem,
+                   .to = Slot::kProc,
+                   .text = "proc",
+                   .flags = kSafe | MOUNT_ATTR_NOEXEC,
+                   .list = {"source", "proc", "subset", "pid", "hidepid", "2"},
+                   .what = "mount /proc"});
+  Attach(Slot::kUsr, Slot::kNone, "usr", plan);
+  Attach(Slot::kProc, Slot::kNone, "proc", plan);
+  Attach(Slot::kOverlay, Slot::kNone, "workspace", plan);
+  Attach(Slot::kTmp, Slot::kNone, "tmp", plan);
+  Attach(Slot::kShm, Slot::kNone, "dev/shm", plan);
+  AddEtc(inputs, plan);
+  AddDevices(plan);
+  AddHostParts(inputs.host, plan);
+  MakeLink("var/tmp", "/tmp", plan);
+  for (const char* name : kWorkspaceLinks) {
+    MakeLink(name, std::string("/workspace/") + name, plan);
+  }
+  plan->push_back({.kind = ChildOpKind::kSetMountFlags,
+                   .from = Slot::kRoot,
+                   .flags = MOUNT_ATTR_RDONLY,
+                   .what = "make root read-only"});
+  plan->push_back({.kind = ChildOpKind::kPivot, .what = "change root"});
+}
+
+}  // namespace bailiff

@@ -1,0 +1,187 @@
+#include "sandbox/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace bailiff {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+struct Case {
+  Tier tier;
+  Network network;
+};
+
+constexpr Case kCases[] = {
+    {Tier::kPrivileged, Network::kNone},
+    {Tier::kPrivileged, Network::kHost},
+    {Tier::kRootless, Network::kNone},
+    {Tier::kRootless, Network::kHost},
+};
+
+class PlanTest : public testing::TestWithParam<Case> {
+ protected:
+  PlanTest() {
+    spec_.id = "exec_1";
+    spec_.argv = {"python3", "x.py"};
+    spec_.environment = {"PATH=/usr/bin:/bin"};
+    spec_.cwd = "/workspace/projects/A";
+    spec_.network = GetParam().network;
+    inputs_.spec = &spec_;
+    inputs_.tier = GetParam().tier;
+    inputs_.landlock_abi = 6;
+    inputs_.outside_uid = 2'000'000'007;
+    inputs_.outside_gid = 2'000'000'007;
+    inputs_.workspace_path = "/srv/files";
+    inputs_.host.binds = {{"/etc/ssl/certs", true}};
+    inputs_.host.links = {{"/bin", "usr/bin"}};
+    inputs_.sync = 3;
+    inputs_.status = 4;
+    inputs_.in = inputs_.out = inputs_.err = 5;
+  }
+
+  static std::optional<std::size_t> Find(const Plan& plan, ChildOpKind kind) {
+    const auto at = std::find_if(plan.begin(), plan.end(),
+                                 [kind](const PlanStep& step) { return step.kind == kind; });
+    if (at == plan.end()) return std::nullopt;
+    return static_cast<std::size_t>(at - plan.begin());
+  }
+
+  static std::size_t FindLast(const Plan& plan, ChildOpKind kind) {
+    std::size_t last = 0;
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+      if (plan[i].kind == kind) last = i;
+    }
+    return last;
+  }
+
+  SandboxSpec spec_;
+  PlanInputs inputs_;
+};
+
+TEST_P(PlanTest, PutsEachStepBeforeWhatWouldPreventIt) {
+  const Plan plan = PlanSandbox(inputs_);
+  const std::pair<ChildOpKind, ChildOpKind> pairs[] = {
+      {ChildOpKind::kCloseOthers, ChildOpKind::kAwaitParent},
+      {ChildOpKind::kAwaitParent, ChildOpKind::kSetIds},
+      {ChildOpKind::kSetIds, ChildOpKind::kMakePrivate},
+      {ChildOpKind::kMakePrivate, ChildOpKind::kCloneTree},
+      {ChildOpKind::kBind, ChildOpKind::kPivot},
+      {ChildOpKind::kAttach, ChildOpKind::kPivot},
+      {ChildOpKind::kPivot, ChildOpKind::kNoNewPrivileges},
+      {ChildOpKind::kPivot, ChildOpKind::kDropPrivileges},
+      {ChildOpKind::kDropPrivileges, ChildOpKind::kFork},
+      {ChildOpKind::kNoNewPrivileges, ChildOpKind::kLandlockEnforce},
+      {ChildOpKind::kNoNewPrivileges, ChildOpKind::kSeccomp},
+      {ChildOpKind::kSetIds, ChildOpKind::kDieWithParent},
+      {ChildOpKind::kHide, ChildOpKind::kFork},
+      {ChildOpKind::kDieWithParent, ChildOpKind::kFork},
+      {ChildOpKind::kFork, ChildOpKind::kPlaceStdio},
+      {ChildOpKind::kFork, ChildOpKind::kSetLimit},
+      {ChildOpKind::kChangeDir, ChildOpKind::kLandlockEnforce},
+      {ChildOpKind::kLandlockEnforce, ChildOpKind::kSeccomp},
+      {ChildOpKind::kResetSignals, ChildOpKind::kSeccomp},
+      {ChildOpKind::kSeccomp, ChildOpKind::kExec},
+  };
+  for (const auto& [before, after] : pairs) {
+    SCOPED_TRACE(static_cast<int>(before) * 1000 + static_cast<int>(after));
+    ASSERT_TRUE(Find(plan, after).has_value());
+    ASSERT_TRUE(Find(plan, before).has_value());
+    EXPECT_LT(FindLast(plan, before), *Find(plan, after));
+  }
+  EXPECT_EQ(plan.back().kind, ChildOpKind::kExec);
+}
+
+TEST_P(PlanTest, LocksItsMountsInASecondUserNamespaceAfterTheLastOne) {
+  const Plan plan = PlanSandbox(inputs_);
+  const std::size_t lock = FindLast(plan, ChildOpKind::kUnshare);
+  EXPECT_EQ(plan[lock].flags, std::uint64_t{CLONE_NEWUSER | CLONE_NEWNS});
+  EXPECT_LT(FindLast(plan, ChildOpKind::kAttach), lock);
+  EXPECT_LT(FindLast(plan, ChildOpKind::kBind), lock);
+  EXPECT_LT(FindLast(plan, ChildOpKind::kPivot), lock);
+  EXPECT_LT(lock, *Find(plan, ChildOpKind::kDropPrivileges));
+}
+
+TEST_P(PlanTest, HasWordsForEveryStep) {
+  for (const PlanStep& step : PlanSandbox(inputs_)) {
+    EXPECT_NE(step.what, "") << static_cast<int>(step.kind);
+  }
+}
+
+TEST_P(PlanTest, MountsNothingThatObeysSetuidBits) {
+  for (const Plan& plan : {PlanSandbox(inputs_), PlanMounter(inputs_)}) {
+    for (const PlanStep& step : plan) {
+      if (step.kind != ChildOpKind::kNewFilesystem && step.kind != ChildOpKind::kBind) continue;
+      EXPECT_NE(step.flags & MS_NOSUID, 0U) << step.what;
+    }
+  }
+}
+
+TEST_P(PlanTest, RefusesTcpUnlessItHasTheHostsNetwork) {
+  const Plan plan = PlanSandbox(inputs_);
+  const PlanStep& ruleset = plan[Find(plan, ChildOpKind::kLandlockCreate).value()];
+  EXPECT_EQ(ruleset.number, GetParam().network == Network::kNone ? 3U : 0U);
+  EXPECT_EQ(Find(plan, ChildOpKind::kRaiseLoopback).has_value(),
+            GetParam().network == Network::kNone);
+}
+
+TEST_P(PlanTest, LeavesOutLandlockWhereTheKernelHasNone) {
+  inputs_.landlock_abi = 0;
+  EXPECT_THAT(Describe(PlanSandbox(inputs_)), Not(HasSubstr("landlock")));
+}
+
+TEST_P(PlanTest, LimitsProcessesItselfOnlyWithoutACgroup) {
+  EXPECT_THAT(Describe(PlanSandbox(inputs_)), HasSubstr("limit processes"));
+  inputs_.pids_limited = true;
+  EXPECT_THAT(Describe(PlanSandbox(inputs_)), Not(HasSubstr("limit processes")));
+}
+
+TEST_P(PlanTest, ReadsTheWorkspaceAgainOnlyInsideItsOwnMounts) {
+  const std::string text = Describe(PlanSandbox(inputs_));
+  const bool rootless = GetParam().tier == Tier::kRootless;
+  EXPECT_EQ(text.find("find the workspace again") != std::string::npos, rootless);
+  EXPECT_EQ(text.find("mount overlay") != std::string::npos, rootless);
+  EXPECT_EQ(text.find("drop groups") != std::string::npos, !rootless);
+}
+
+TEST_P(PlanTest, LooksForAPlainNameInEachDirectoryOfPath) {
+  EXPECT_THAT(PlanSandbox(inputs_).back().list,
+              testing::ElementsAre("/usr/bin/python3", "/bin/python3"));
+  spec_.environment = {"PATH=:/opt/bin::"};
+  EXPECT_THAT(PlanSandbox(inputs_).back().list, testing::ElementsAre("/opt/bin/python3"));
+  spec_.argv = {"./run.sh"};
+  EXPECT_THAT(PlanSandbox(inputs_).back().list, testing::ElementsAre("./run.sh"));
+}
+
+std::string CaseName(const testing::TestParamInfo<Case>& info) {
+  const std::string tier = info.param.tier == Tier::kPrivileged ? "Privileged" : "Rootless";
+  return tier + (info.param.network == Network::kNone ? "" : "Network");
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiers, PlanTest, testing::ValuesIn(kCases), CaseName);
+
+TEST(MounterPlanTest, UsesRedirectsAndAWhiteoutOverTheState) {
+  SandboxSpec spec;
+  PlanInputs inputs;
+  inputs.spec = &spec;
+  inputs.tier = Tier::kPrivileged;
+  inputs.sync = 3;
+  inputs.workspace = 4;
+  const Plan plan = PlanMounter(inputs);
+  EXPECT_THAT(Describe(plan), HasSubstr("hide .bailiff"));
+  const auto overlay = std::find_if(plan.begin(), plan.end(),
+                                    [](const PlanStep& step) { return step.text == "overlay"; });
+  ASSERT_NE(overlay, plan.end());
+  EXPECT_THAT(overlay->list, testing::IsSupersetOf({"redirect_dir", "metacopy"}));
+  EXPECT_THAT(overlay->list, Not(testing::Contains("userxattr")));
+}
+
+}  // namespace
+}  // namespace bailiff

@@ -1,0 +1,117 @@
+#include "sandbox/run_plan.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "sys/file.h"
+
+namespace bailiff {
+namespace {
+
+sock_fprog ToProgram(const std::vector<sock_filter>& filter) {
+  // The kernel does not write through this pointer.
+  return {static_cast<unsigned short>(filter.size()), const_cast<sock_filter*>(filter.data())};
+}
+
+std::vector<char*> ToPointers(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+void RunChild(const void* plan) {
+  RunChildPlan(*static_cast<const ChildPlan*>(plan));
+}
+
+const char* HintFor(ChildOpKind kind, int sys_errno) {
+  if (kind == ChildOpKind::kNewFilesystem && sys_errno == EPERM) {
+    return ". This kernel or container does not let a sandbox mount it; see `bailiff doctor`";
+  }
+  if (kind == ChildOpKind::kCloneTree && sys_errno == EINVAL) {
+    return ". A mount below it, which cannot be left out, is the usual reason";
+  }
+  return "";
+}
+
+Error Explain(const Plan& plan, const ChildFailure& failure) {
+  CHECK(failure.op_index < plan.size());
+  const PlanStep& step = plan[failure.op_index];
+  Error error = Error::FromErrno(failure.sys_errno, step.what);
+  const std::string hint = HintFor(step.kind, failure.sys_errno);
+  const bool layer_missing =
+      !hint.empty() || (failure.sys_errno == EINVAL && step.kind == ChildOpKind::kNewFilesystem);
+  if (!layer_missing) return error;
+  return Error(ErrorCode::kUnsupported, error.message() + hint);
+}
+
+}  // namespace
+
+LoweredPlan::LoweredPlan(const Plan& plan, const SandboxSpec* spec, const SeccompPolicy* seccomp) {
+  if (spec != nullptr) {
+    argv_ = ToPointers(spec->argv);
+    envp_ = ToPointers(spec->environment);
+  }
+  if (seccomp != nullptr) {
+    calls_ = ToProgram(seccomp->calls);
+    arguments_ = ToProgram(seccomp->arguments);
+  }
+  lists_.reserve(plan.size());  // Pointers into it must stay valid.
+  for (const PlanStep& step : plan) ops_.push_back(Lower(step));
+}
+
+ChildOp LoweredPlan::Lower(const PlanStep& step) {
+  std::vector<const char*>& list = lists_.emplace_back();
+  for (const std::string& text : step.list) list.push_back(text.c_str());
+  list.push_back(nullptr);
+  ChildOp op{.kind = step.kind,
+             .from = step.from,
+             .to = step.to,
+             .path = step.path.c_str(),
+             .text = step.text.c_str(),
+             .text_size = step.text.size(),
+             .flags = step.flags,
+             .number = step.number,
+             .extra = step.extra,
+             .list = list.data(),
+             .slots = step.slots.data(),
+             .slot_count = step.slots.size()};
+  if (step.kind == ChildOpKind::kSeccomp) {
+    const bool calls = step.number == static_cast<std::uint64_t>(SeccompFilter::kCalls);
+    op.filter = calls ? &calls_.value() : &arguments_.value();
+  }
+  if (step.kind == ChildOpKind::kExec) {
+    op.argv = argv_.data();
+    op.envp = envp_.data();
+  }
+  return op;
+}
+
+Result<PlanRun> StartPlan(const LoweredPlan& plan, const CloneOptions& options) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return Error::FromErrno(errno, "pipe");
+  Fd read_end(ends[0]);
+  const Fd write_end(ends[1]);  // Closed on return, so that end of file can be seen.
+  const ChildPlan child{plan.ops().data(), static_cast<std::uint32_t>(plan.ops().size()),
+                        write_end.get()};
+  Process process = TRY(CloneProcess(options, RunChild, &child));
+  return PlanRun{std::move(process), std::move(read_end)};
+}
+
+Status AwaitPlan(const Plan& plan, const Fd& report) {
+  const std::string bytes = TRY(ReadAll(report, sizeof(ChildFailure)));
+  if (bytes.empty()) return Ok();
+  ChildFailure failure = {};
+  if (bytes.size() != sizeof(failure)) {
+    return Error(ErrorCode::kIo, "a child's report was cut short");
+  }
+  std::memcpy(&failure, bytes.data(), sizeof(failure));
+  return Explain(plan, failure);
+}
+
+}  // namespace bailiff

@@ -1,0 +1,500 @@
+#include "sandbox/seccomp_policy.h"
+
+#include <asm/termbits.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <type_traits>
+
+#include "sys/fd.h"
+#include "sys/file.h"
+
+namespace bailiff {
+namespace {
+
+using Context = std::unique_ptr<std::remove_pointer_t<scmp_filter_ctx>, void (*)(void*)>;
+
+// Names that this libseccomp or machine does not know are left out: an unknown call is ENOSYS.
+constexpr const char* kAllowed[] = {
+    // Files, by path and descriptor. Permissions and Landlock decide which.
+    "access",
+    "chdir",
+    "chmod",
+    "chown",
+    "close",
+    "close_range",
+    "copy_file_range",
+    "creat",
+    "dup",
+    "dup2",
+    "dup3",
+    "faccessat",
+    "faccessat2",
+    "fadvise64",
+    "fallocate",
+    "fchdir",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "fchown",
+    "fchownat",
+    "fcntl",
+    "fdatasync",
+    "fgetxattr",
+    "flistxattr",
+    "flock",
+    "fremovexattr",
+    "fsetxattr",
+    "fstat",
+    "fstatfs",
+    "fsync",
+    "ftruncate",
+    "futimesat",
+    "getcwd",
+    "getdents",
+    "getdents64",
+    "getxattr",
+    "ioctl",
+    "lchown",
+    "lgetxattr",
+    "link",
+    "linkat",
+    "listxattr",
+    "llistxattr",
+    "lremovexattr",
+    "lseek",
+    "lsetxattr",
+    "lstat",
+    "mkdir",
+    "mkdirat",
+    "mknod",
+    "mknodat",
+    "newfstatat",
+    "open",
+    "openat",
+    "openat2",
+    "pread64",
+    "preadv",
+    "preadv2",
+    "pwrite64",
+    "pwritev",
+    "pwritev2",
+    "read",
+    "readahead",
+    "readlink",
+    "readlinkat",
+    "readv",
+    "removexattr",
+    "rename",
+    "renameat",
+    "renameat2",
+    "rmdir",
+    "sendfile",
+    "setxattr",
+    "splice",
+    "stat",
+    "statfs",
+    "statx",
+    "symlink",
+    "symlinkat",
+    "sync",
+    "sync_file_range",
+    "syncfs",
+    "tee",
+    "truncate",
+    "umask",
+    "unlink",
+    "unlinkat",
+    "utime",
+    "utimensat",
+    "utimes",
+    "write",
+    "writev",
+    // Memory.
+    "brk",
+    "get_mempolicy",
+    "madvise",
+    "map_shadow_stack",
+    "mbind",
+    "membarrier",
+    "memfd_create",
+    "mincore",
+    "mlock",
+    "mlock2",
+    "mlockall",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "mseal",
+    "msync",
+    "munlock",
+    "munlockall",
+    "munmap",
+    "pkey_alloc",
+    "pkey_free",
+    "pkey_mprotect",
+    "set_mempolicy",
+    "process_mrelease",
+    // Processes and threads. New namespaces are refused by argument.
+    "arch_prctl",
+    "capget",
+    "capset",
+    "clone",
+    "execve",
+    "execveat",
+    "exit",
+    "exit_group",
+    "fork",
+    "get_robust_list",
+    "get_thread_area",
+    "getcpu",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getgroups",
+    "getpgid",
+    "getpgrp",
+    "getpid",
+    "getppid",
+    "getpriority",
+    "getresgid",
+    "getresuid",
+    "getrlimit",
+    "getrusage",
+    "getsid",
+    "gettid",
+    "getuid",
+    "ioprio_get",
+    "ioprio_set",
+    "kill",
+    "pidfd_open",
+    "pidfd_send_signal",
+    "prctl",
+    "prlimit64",
+    "rseq",
+    "sched_get_priority_max",
+    "sched_get_priority_min",
+    "sched_getaffinity",
+    "sched_getattr",
+    "sched_getparam",
+    "sched_getscheduler",
+    "sched_rr_get_interval",
+    "sched_setaffinity",
+    "sched_setattr",
+    "sched_setparam",
+    "sched_setscheduler",
+    "sched_yield",
+    "set_robust_list",
+    "set_thread_area",
+    "set_tid_address",
+    "setfsgid",
+    "setfsuid",
+    "setgid",
+    "setgroups",
+    "setpgid",
+    "setpriority",
+    "setregid",
+    "setresgid",
+    "setresuid",
+    "setreuid",
+    "setrlimit",
+    "setsid",
+    "setuid",
+    "tgkill",
+    "time",
+    "times",
+    "tkill",
+    "uname",
+    "sysinfo",
+    "vfork",
+    "wait4",
+    "waitid",
+    "waitpid",
+    // Signals, time, waiting.
+    "alarm",
+    "clock_getres",
+    "clock_gettime",
+    "clock_nanosleep",
+    "epoll_create",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "epoll_wait",
+    "eventfd",
+    "eventfd2",
+    "futex",
+    "futex_requeue",
+    "futex_wait",
+    "futex_waitv",
+    "futex_wake",
+    "getitimer",
+    "gettimeofday",
+    "inotify_add_watch",
+    "inotify_init",
+    "inotify_init1",
+    "inotify_rm_watch",
+    "nanosleep",
+    "pause",
+    "poll",
+    "ppoll",
+    "pselect6",
+    "restart_syscall",
+    "rt_sigaction",
+    "rt_sigpending",
+    "rt_sigprocmask",
+    "rt_sigqueueinfo",
+    "rt_sigreturn",
+    "rt_sigsuspend",
+    "rt_sigtimedwait",
+    "rt_tgsigqueueinfo",
+    "select",
+    "setitimer",
+    "sigaltstack",
+    "signalfd",
+    "signalfd4",
+    "timer_create",
+    "timer_delete",
+    "timer_getoverrun",
+    "timer_gettime",
+    "timer_settime",
+    "timerfd_create",
+    "timerfd_gettime",
+    "timerfd_settime",
+    // Pipes and sockets. The families are chosen below.
+    "accept",
+    "accept4",
+    "bind",
+    "connect",
+    "getpeername",
+    "getsockname",
+    "getsockopt",
+    "listen",
+    "pipe",
+    "pipe2",
+    "recvfrom",
+    "recvmmsg",
+    "recvmsg",
+    "sendmmsg",
+    "sendmsg",
+    "sendto",
+    "setsockopt",
+    "shutdown",
+    // System V and POSIX IPC, in the sandbox's own namespace.
+    "mq_getsetattr",
+    "mq_notify",
+    "mq_open",
+    "mq_timedreceive",
+    "mq_timedsend",
+    "mq_unlink",
+    "msgctl",
+    "msgget",
+    "msgrcv",
+    "msgsnd",
+    "semctl",
+    "semget",
+    "semop",
+    "semtimedop",
+    "shmat",
+    "shmctl",
+    "shmdt",
+    "shmget",
+    // A program may confine itself further.
+    "getrandom",
+    "landlock_add_rule",
+    "landlock_create_ruleset",
+    "landlock_restrict_self",
+    "seccomp",
+};
+
+// Known and refused. EPERM says "you may not" where ENOSYS would say "try another way".
+constexpr const char* kRefused[] = {
+    // A namespace or a mount would give capabilities over something.
+    "chroot",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "pivot_root",
+    "setns",
+    "umount",
+    "umount2",
+    "unshare",
+    // Looking into other processes, or taking their descriptors.
+    "kcmp",
+    "pidfd_getfd",
+    "process_madvise",
+    "process_vm_readv",
+    "process_vm_writev",
+    "ptrace",
+    // Files by handle bypass the directories that lead to them.
+    "name_to_handle_at",
+    "open_by_handle_at",
+    // Keyrings are shared by uid and have a history of holes.
+    "add_key",
+    "keyctl",
+    "request_key",
+    // Large kernel surfaces that a script has no use for.
+    "bpf",
+    "fanotify_init",
+    "fanotify_mark",
+    "perf_event_open",
+    "quotactl",
+    "quotactl_fd",
+    "userfaultfd",
+    "lookup_dcookie",
+    "memfd_secret",
+    "modify_ldt",
+    // The machine itself.
+    "acct",
+    "adjtimex",
+    "clock_adjtime",
+    "clock_settime",
+    "delete_module",
+    "finit_module",
+    "init_module",
+    "ioperm",
+    "iopl",
+    "kexec_file_load",
+    "kexec_load",
+    "nfsservctl",
+    "reboot",
+    "sethostname",
+    "setdomainname",
+    "settimeofday",
+    "swapoff",
+    "swapon",
+    "syslog",
+    "vhangup",
+};
+
+constexpr std::array<int, 3> kFamilies = {AF_UNIX, AF_INET, AF_INET6};
+constexpr std::uint64_t kLow32 = 0xFFFFFFFF;  // The kernel reads an int argument's low half only.
+
+// Only these personalities are had: the plain one, and the question which it is. Others switch off
+// address randomization or make memory executable.
+constexpr std::array<std::uint64_t, 2> kPersonalities = {0, kLow32};
+
+constexpr std::array<std::uint64_t, 8> kNamespaceFlags = {
+    CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,
+    CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_NEWTIME};
+
+// These put input into a terminal, or change whose it is.
+constexpr std::array<std::uint64_t, 4> kTerminalRequests = {TIOCSTI, 0x541C /* TIOCLINUX */,
+                                                            TIOCSETD, TIOCCONS};
+
+class FilterBuilder {
+ public:
+  explicit FilterBuilder(std::uint32_t default_action)
+      : context_(seccomp_init(default_action), seccomp_release) {
+    if (context_ == nullptr) failed_ = ENOMEM;
+    Note(seccomp_attr_set(context_.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS));
+    // A binary tree by call number: a linear filter costs every call.
+    Note(seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2));
+  }
+
+  void Add(std::uint32_t action, const char* name) { AddRule(action, name, nullptr); }
+  void Add(std::uint32_t action, const char* name, scmp_arg_cmp comparison) {
+    AddRule(action, name, &comparison);
+  }
+
+  Result<std::vector<sock_filter>> Export() const {
+    if (failed_ != 0) return Error::FromErrno(failed_, "build seccomp filter");
+    const Fd file = TRY(MakeMemoryFd());
+    if (const int rc = seccomp_export_bpf(context_.get(), file.get()); rc != 0) {
+      return Error::FromErrno(-rc, "build seccomp filter");
+    }
+    if (::lseek(file.get(), 0, SEEK_SET) != 0) return Error::FromErrno(errno, "seek");
+    constexpr std::size_t kFilterBytesMax = BPF_MAXINSNS * sizeof(sock_filter);
+    const std::string bytes = TRY(ReadAll(file, kFilterBytesMax));
+    std::vector<sock_filter> program(bytes.size() / sizeof(sock_filter));
+    std::memcpy(program.data(), bytes.data(), program.size() * sizeof(sock_filter));
+    return program;
+  }
+
+ private:
+  static Result<Fd> MakeMemoryFd() {
+    const int fd = ::memfd_create("seccomp", MFD_CLOEXEC);
+    if (fd < 0) return Error::FromErrno(errno, "memfd_create");
+    return Fd(fd);
+  }
+
+  void AddRule(std::uint32_t action, const char* name, const scmp_arg_cmp* comparison) {
+    const int number = seccomp_syscall_resolve_name(name);
+    if (number == __NR_SCMP_ERROR || number < 0) return;
+    Note(seccomp_rule_add_array(context_.get(), action, number, comparison != nullptr ? 1 : 0,
+                                comparison));
+  }
+
+  void Note(int rc) {
+    if (rc != 0 && failed_ == 0) failed_ = -rc;
+  }
+
+  Context context_;
+  int failed_ = 0;
+};
+
+Result<std::vector<sock_filter>> BuildCalls() {
+  FilterBuilder filter(SCMP_ACT_ERRNO(ENOSYS));
+  for (const char* name : kAllowed) filter.Add(SCMP_ACT_ALLOW, name);
+  for (const char* name : kRefused) filter.Add(SCMP_ACT_ERRNO(EPERM), name);
+  for (const int family : kFamilies) {
+    const auto wanted = static_cast<scmp_datum_t>(family);
+    filter.Add(SCMP_ACT_ALLOW, "socket", SCMP_A0_64(SCMP_CMP_EQ, wanted));
+  }
+  filter.Add(SCMP_ACT_ALLOW, "socketpair", SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX));
+  for (const std::uint64_t personality : kPersonalities) {
+    filter.Add(SCMP_ACT_ALLOW, "personality", SCMP_A0_64(SCMP_CMP_MASKED_EQ, kLow32, personality));
+  }
+  return filter.Export();
+}
+
+Result<std::vector<sock_filter>> BuildArguments() {
+  FilterBuilder filter(SCMP_ACT_ALLOW);
+  const std::uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
+  for (const std::uint64_t flag : kNamespaceFlags) {
+    filter.Add(refuse, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, flag, flag));
+  }
+  for (const std::uint64_t request : kTerminalRequests) {
+    filter.Add(refuse, "ioctl", SCMP_A1_64(SCMP_CMP_MASKED_EQ, kLow32, request));
+  }
+  for (const std::uint64_t type : {std::uint64_t{S_IFCHR}, std::uint64_t{S_IFBLK}}) {
+    filter.Add(refuse, "mknod", SCMP_A1_64(SCMP_CMP_MASKED_EQ, S_IFMT, type));
+    filter.Add(refuse, "mknodat", SCMP_A2_64(SCMP_CMP_MASKED_EQ, S_IFMT, type));
+  }
+  // Limits of pid 1, which has the same uid, would be a way to kill it.
+  filter.Add(refuse, "prlimit64", SCMP_A0_64(SCMP_CMP_NE, 0));
+  const std::uint32_t no_family = SCMP_ACT_ERRNO(EAFNOSUPPORT);
+  for (int family = AF_UNSPEC; family <= AF_INET6; ++family) {
+    if (family == AF_UNIX || family == AF_INET || family == AF_INET6) continue;
+    filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));
+  }
+  filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_GT, AF_INET6));
+  return filter.Export();
+}
+
+}  // namespace
+
+Result<SeccompPolicy> BuildSeccompPolicy() {
+  SeccompPolicy policy;
+  policy.calls = TRY(BuildCalls());
+  policy.arguments = TRY(BuildArguments());
+  return policy;
+}
+
+}  // namespace bailiff

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+#include "base/result.h"
+
+namespace bailiff {
+
+// The system calls that a sandboxed program may make, as two filters of which the stricter answer
+// counts.
+struct SeccompPolicy {
+  // Allows by number; an unknown call is ENOSYS, as on a kernel that does not have it, so that
+  // programs fall back. A call of another architecture kills.
+  std::vector<sock_filter> calls;
+  // Refuses by argument. Install it last: among equal answers the newest filter's errno counts.
+  std::vector<sock_filter> arguments;
+};
+
+// Errors: kUnsupported when libseccomp does not know this machine; kInternal.
+Result<SeccompPolicy> BuildSeccompPolicy();
+
+}  // namespace bailiff

@@ -1,0 +1,65 @@
+#include "sandbox/spec_check.h"
+
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <string>
+
+namespace bailiff {
+namespace {
+
+constexpr std::size_t kIdBytesMax = 128;
+
+Error Invalid(const std::string& message) {
+  return Error(ErrorCode::kInvalidArgument, message);
+}
+
+bool HasNul(const std::string& text) {
+  return text.find('\0') != std::string::npos;
+}
+
+Status CheckLimits(const Limits& limits) {
+  if (limits.timeout.count() <= 0) return Invalid("timeout: must be more than 0");
+  if (limits.memory_bytes <= 0) return Invalid("memory_bytes: must be more than 0");
+  if (!(limits.cpus > 0)) return Invalid("cpus: must be more than 0");
+  if (limits.pids <= 0) return Invalid("pids: must be more than 0");
+  if (limits.scratch_bytes <= 0) return Invalid("scratch_bytes: must be more than 0");
+  if (limits.files <= 0) return Invalid("files: must be more than 0");
+  struct sysinfo host = {};
+  if (::sysinfo(&host) != 0) return Error::FromErrno(errno, "sysinfo");
+  const double unit = host.mem_unit;
+  const double available =
+      (static_cast<double>(host.totalram) + static_cast<double>(host.totalswap)) * unit;
+  const double wanted =
+      static_cast<double>(limits.memory_bytes) + static_cast<double>(limits.scratch_bytes);
+  if (wanted > available) {
+    return Error(ErrorCode::kResourceExhausted,
+                 "memory and scratch together exceed this host's memory; ask for less of either");
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Status CheckSpec(const SandboxSpec& spec) {
+  const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; };
+  if (spec.id.empty() || spec.id.size() > kIdBytesMax ||
+      !std::all_of(spec.id.begin(), spec.id.end(), allowed)) {
+    return Invalid("id: must be 1 to 128 letters, digits, '_' or '-'");
+  }
+  if (spec.argv.empty() || spec.argv.front().empty()) {
+    return Invalid("argv: must name a program");
+  }
+  if (spec.cwd.empty() || spec.cwd.front() != '/' || HasNul(spec.cwd)) {
+    return Invalid("cwd: must be an absolute path");
+  }
+  if (std::any_of(spec.argv.begin(), spec.argv.end(), HasNul) ||
+      std::any_of(spec.environment.begin(), spec.environment.end(), HasNul)) {
+    return Invalid("argv and environment: must not contain zero bytes");
+  }
+  return CheckLimits(spec.limits);
+}
+
+}  // namespace bailiff

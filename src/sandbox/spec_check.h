@@ -1,0 +1,13 @@
+#pragma once
+
+#include "base/result.h"
+#include "sandbox/spec.h"
+
+namespace bailiff {
+
+// Refuses a spec that no sandbox can be made of.
+// Errors: kInvalidArgument, naming the field; kResourceExhausted when memory and scratch exceed
+//         what the host has.
+Status CheckSpec(const SandboxSpec& spec);
+
+}  // namespace bailiff

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "base/result.h"
+#include "sys/fd.h"
+
+namespace bailiff {
+
+// How a child ended, as the kernel tells it.
+struct ProcessEnd {
+  int wait_status = 0;
+  rusage usage = {};  // Of the child and of those it waited for.
+};
+
+// A child of this process, named by a pidfd: killing and waiting cannot hit another process that
+// was given its number. Destruction kills and reaps. Not thread-safe.
+class [[nodiscard]] Process {
+ public:
+  Process(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  Process(Process&& other) noexcept = default;
+  Process& operator=(Process&&) = delete;
+  ~Process();
+
+  pid_t pid() const { return pid_; }
+  const Fd& pidfd() const { return pidfd_; }  // Readable once the child has ended.
+
+  // SIGKILL. No error when it has ended already.
+  Status Kill();
+
+  // Blocks until the child has ended, and reaps it. The same answer again when called again.
+  Result<ProcessEnd> Wait();
+
+ private:
+  pid_t pid_;
+  Fd pidfd_;
+  std::optional<ProcessEnd> end_;
+};
+
+struct CloneOptions {
+  std::uint64_t flags = 0;     // CLONE_NEW*.
+  const Fd* cgroup = nullptr;  // A cgroup v2 directory to be born in.
+};
+
+// clone3(2): starts a child that is a copy of this process and calls run(argument), which must not
+// return. All signals are blocked in the child.
+//
+// Errors: kPermissionDenied; kResourceExhausted; kIo.
+Result<Process> CloneProcess(const CloneOptions& options, void (*run)(const void*),
+                             const void* argument);
+
+// When process `pid` was started, in the kernel's ticks since boot; with its number, that names it
+// for good. Errors: kNotFound; kIo.
+Result<std::uint64_t> ProcessStartTime(pid_t pid);
+
+}  // namespace bailiff
