@@ -100,6 +100,26 @@ Status RefuseNested(const std::string& path) {
   return Ok();
 }
 
+// Looks below `path` for another workspace, as far as directories are likely to hold one.
+Status RefuseAround(const std::string& path) {
+  constexpr std::size_t kDirsMax = 10'000;
+  std::vector<std::string> pending = {path};
+  for (std::size_t i = 0; i < pending.size() && i < kDirsMax; ++i) {
+    const std::string at = pending[i];
+    const Result<Fd> dir = OpenPath(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!dir.ok()) continue;  // Gone, or not to be read: then no script can use it either.
+    for (const std::string& name : TRY(ListDir(dir.value(), kTreeEntriesMax))) {
+      const std::optional<struct stat> st = TRY(StatAt(dir.value(), name));
+      if (!st.has_value() || !S_ISDIR(st->st_mode) || name == kPrivateDir) continue;
+      pending.push_back(JoinPath(at, name));
+      if (!IsWorkspace(pending.back())) continue;
+      return Error(ErrorCode::kConflict, path + ": holds the workspace " + pending.back() +
+                                             "; workspaces do not nest: choose another directory");
+    }
+  }
+  return Ok();
+}
+
 // True when `file` was written for another root than the one that is open: a copy, or one that was
 // moved to another file system.
 bool BelongsElsewhere(const IdentityFile& file, const std::string& path, std::uint64_t ino) {
@@ -243,7 +263,11 @@ Result<InitResult> InitWorkspace(const InitOptions& options) {
   TRY(MakeDirs(options.path, 0755));
   const Fd root = TRY(OpenPath(options.path, O_RDONLY | O_DIRECTORY));
   const struct stat st = TRY(Stat(root));
-  std::optional<IdentityFile> file = TRY(ReadIdentityFile(root, options.path));
+  Result<std::optional<IdentityFile>> read = ReadIdentityFile(root, options.path);
+  // A new id is also what mends a file that cannot be read.
+  const bool mends = options.existing == InitOptions::Existing::kNewId;
+  if (!read.ok() && !mends) return std::move(read).error();
+  std::optional<IdentityFile> file = read.ok() ? std::move(read).value() : std::nullopt;
   InitResult result;
   const bool elsewhere = file.has_value() && BelongsElsewhere(*file, options.path, st.st_ino);
   if (elsewhere && options.existing == InitOptions::Existing::kRefuse) {
@@ -252,6 +276,16 @@ Result<InitResult> InitWorkspace(const InitOptions& options) {
   if (!file.has_value() || options.existing == InitOptions::Existing::kNewId) {
     file = IdentityFile{options.id, options.state_path, options.path, st.st_ino};
     result.created = true;
+  }
+  if (result.created) TRY(RefuseAround(options.path));
+  if (options.state_named && file->state != options.state_path) {
+    if (options.existing != InitOptions::Existing::kAdopt) {
+      return Error(ErrorCode::kConflict, options.path + ": keeps its state in " + file->state +
+                                             "; 'bailiff init --adopt --state " +
+                                             options.state_path + " " + options.path +
+                                             "' if that was moved");
+    }
+    file->state = options.state_path;
   }
   result.id = file->id;
   file->path = options.path;

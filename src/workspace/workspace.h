@@ -47,9 +47,10 @@ class Workspace {
 };
 
 struct InitOptions {
-  std::string path;        // Absolute.
-  std::string state_path;  // Absolute; where the state of a new workspace goes.
-  std::string id;          // Of a new workspace, from NewWorkspaceId().
+  std::string path;          // Absolute.
+  std::string state_path;    // Absolute; where the state of a new workspace goes.
+  bool state_named = false;  // Someone asked for `state_path`; it is not just the usual place.
+  std::string id;            // Of a new workspace, from NewWorkspaceId().
   enum class Existing {
     kRefuse,  // An identity file that belongs to another root is an error.
     kAdopt,   // This root takes over the id and the state: the original is gone.
@@ -66,8 +67,9 @@ struct InitResult {
 // identity, the state directory (0700). Nothing that exists is overwritten.
 //
 // Errors: kInvalidArgument for `/` and system directories, for a workspace that holds its state
-//         directory or lies in it, and inside or around another workspace; kConflict for a copy
-//         (see InitOptions::existing); kPermissionDenied; kIo.
+//         directory or lies in it; kConflict for a copy (see InitOptions::existing), inside or
+//         around another workspace, and for one that has its state elsewhere; kPermissionDenied;
+//         kIo.
 Result<InitResult> InitWorkspace(const InitOptions& options);
 
 // A new workspace id: "ws_<16 hex>".
