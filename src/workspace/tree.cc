@@ -52,6 +52,16 @@ std::string JoinPath(std::string_view dir, std::string_view name) {
   return path;
 }
 
+std::string_view ParentOf(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+}
+
+std::string_view NameOf(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
 Result<std::vector<TreeEntry>> ListTree(const Fd& root, std::string_view path) {
   std::vector<TreeEntry> entries;
   std::vector<Level> levels;

@@ -22,6 +22,10 @@ bool IsBelow(std::string_view path, std::string_view dir);
 // "a" and "b" give "a/b"; "" and "b" give "b".
 std::string JoinPath(std::string_view dir, std::string_view name);
 
+// "a/b/c" lies in "a/b" under the name "c"; "a" lies in "".
+std::string_view ParentOf(std::string_view path);
+std::string_view NameOf(std::string_view path);
+
 struct TreeEntry {
   std::string path;  // Relative to the directory that was walked.
   Identity identity;

@@ -1,0 +1,92 @@
+#include "changeset/capture.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+#include "changeset/capture_base.h"
+#include "changeset/capture_compare.h"
+#include "changeset/capture_pairs.h"
+#include "changeset/capture_refuse.h"
+#include "changeset/capture_stage.h"
+#include "changeset/capture_upper.h"
+#include "workspace/tree.h"
+
+namespace bailiff {
+namespace {
+
+// A moved directory is walked with a descriptor per level.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // A walk that is too deep then says so itself.
+}
+
+Status CheckOptions(const CaptureOptions& options) {
+  if (!ValidatePath(options.id).ok() || options.id.find('/') != std::string::npos) {
+    return Error(ErrorCode::kInvalidArgument, "capture: id: '" + options.id + "' is not a name");
+  }
+  for (const std::string& path : options.reserved) TRY(ValidatePath(path));
+  return Ok();
+}
+
+void SortProblems(std::vector<PathProblem>* problems) {
+  std::stable_sort(problems->begin(), problems->end(),
+                   [](const PathProblem& left, const PathProblem& right) {
+                     return PathLess(left.path, right.path);
+                   });
+  // The first reason for a path is the most direct one.
+  const auto same_path = [](const PathProblem& left, const PathProblem& right) {
+    return left.path == right.path;
+  };
+  problems->erase(std::unique(problems->begin(), problems->end(), same_path), problems->end());
+}
+
+void FillDigestsOfLinks(std::vector<Draft>* drafts) {
+  std::unordered_map<std::string_view, const std::string*> digests;
+  for (const Draft& draft : *drafts) {
+    if (!draft.change.sha256.empty()) digests.emplace(draft.change.path, &draft.change.sha256);
+  }
+  for (Draft& draft : *drafts) {
+    if (draft.change.link_to.empty()) continue;
+    const auto found = digests.find(draft.change.link_to);
+    if (found != digests.end()) draft.change.sha256 = *found->second;
+  }
+}
+
+bool CanonicalLess(const Draft& left, const Draft& right) {
+  if (left.change.path != right.change.path) return PathLess(left.change.path, right.change.path);
+  return left.change.op < right.change.op;
+}
+
+}  // namespace
+
+Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& private_dir,
+                              const CaptureOptions& options) {
+  TRY(CheckOptions(options));
+  RaiseDescriptorLimit();
+  Base base = TRY(Base::Open(workspace));
+  Upper read = TRY(ReadUpper(upper, options.attributes));
+  const Pairs pairs = TRY(PairWithBase(std::move(read), upper, &base, options));
+
+  CaptureResult result;
+  result.set.id = options.id;
+  result.conflicts = pairs.conflicts;
+  std::vector<Draft> drafts = TRY(CompareWithBase(pairs, upper, &base, options, &result.conflicts));
+  result.refused = TRY(TakeRefused(pairs, &base, options, &drafts));
+  const std::vector<PathProblem> found = TRY(FindConflicts(pairs, &base, options, drafts));
+  result.conflicts.insert(result.conflicts.end(), found.begin(), found.end());
+  SortProblems(&result.refused);
+  SortProblems(&result.conflicts);
+
+  std::sort(drafts.begin(), drafts.end(), CanonicalLess);
+  if (options.stage) TRY(StageBytes(upper, &base, private_dir, options.id, &drafts));
+  FillDigestsOfLinks(&drafts);
+  for (Draft& draft : drafts) result.set.changes.push_back(std::move(draft.change));
+  return result;
+}
+
+}  // namespace bailiff

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "sys/fd.h"
+#include "workspace/identity.h"
+
+namespace bailiff {
+
+struct BaseEntry {
+  enum class State : std::uint8_t {
+    kMissing,
+    kPresent,
+    kSpecial,  // A device, socket or FIFO. `identity` holds its times only.
+    kMount,    // A mount point, or a path that crosses one.
+  };
+  State state = State::kMissing;
+  Identity identity;
+
+  bool exists() const { return state != State::kMissing; }
+  bool Is(EntryType type) const { return state == State::kPresent && identity.type == type; }
+};
+
+// The workspace as the base of a run, read by path. Remembers the directory that it looked into
+// last. The private directory .bailiff does not exist here.
+class Base {
+ public:
+  // `root` must outlive this object.
+  static Result<Base> Open(const Fd& root);
+
+  Result<BaseEntry> Look(const std::string& path);
+
+  // Names in the directory `path`, sorted; none when it is missing.
+  Result<std::vector<std::string>> List(const std::string& path);
+
+  // Opens a regular file or directory to read. Errors: kConflict when the entry is no longer one;
+  // as OpenParent().
+  Result<Fd> OpenToRead(const std::string& path);
+
+  // HandleAt() of `path`; empty too when it is missing.
+  Result<std::string> Handle(const std::string& path);
+
+  Result<std::int64_t> BirthTimeOf(const std::string& path);
+
+  const Fd& root() const { return *root_; }
+  Stability stability() const { return stability_; }
+
+ private:
+  enum class Way : std::uint8_t { kOpen, kMissing, kMount };
+
+  Base(const Fd* root, std::uint64_t dev, Stability stability)
+      : root_(root), dev_(dev), stability_(stability) {}
+  Result<Way> Enter(std::string_view dir);
+
+  const Fd* root_;
+  std::uint64_t dev_;
+  Stability stability_;
+  std::optional<std::string> current_path_;
+  Way current_way_ = Way::kMissing;
+  Fd current_;
+};
+
+// The name of the directory in a workspace's root that is ours.
+inline constexpr std::string_view kPrivateName = ".bailiff";
+
+}  // namespace bailiff

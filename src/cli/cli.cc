@@ -1,0 +1,263 @@
+#include "cli/cli.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <functional>
+#include <sstream>
+#include <utility>
+
+#include "cli/action_commands.h"
+#include "cli/audit_commands.h"
+#include "cli/doctor_command.h"
+#include "cli/query_commands.h"
+#include "cli/run_command.h"
+#include "cli/session.h"
+
+namespace bailiff {
+namespace {
+
+constexpr const char* kVersion = "bailiff " BAILIFF_VERSION;
+
+// The command line as CLI11 sees it: every option bound to a field here. Each command, when it is
+// the one named, sets `action`.
+class CommandLine {
+ public:
+  explicit CommandLine(const Surroundings& surroundings)
+      : session_(surroundings, global_), app_("Runs scripts on real files as transactions") {
+    app_.name("bailiff");
+    app_.require_subcommand(1);
+    app_.set_version_flag("--version", kVersion);
+    AddGlobals(&app_);
+    AddRunCommands();
+    AddQueryCommands();
+    AddActionCommands();
+    AddAuditCommands();
+    AddOtherCommands();
+  }
+
+  int Run(std::vector<std::string> arguments) {
+    CutProgram(&arguments);
+    std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back.
+    try {
+      app_.parse(std::move(arguments));
+    } catch (const CLI::Success& request) {  // --help, --version
+      return app_.exit(request);
+    } catch (const CLI::ParseError& error) {
+      return session_.Fail(Error(ErrorCode::kInvalidArgument, Reword(error)));
+    }
+    return action_();
+  }
+
+ private:
+  // Takes what follows a first "--" of `run` and `exec` off the end: CLI11 would look for options
+  // in it.
+  void CutProgram(std::vector<std::string>* arguments) {
+    const auto mark = std::find(arguments->begin(), arguments->end(), "--");
+    const bool runs = std::any_of(arguments->begin(), mark, [](const std::string& word) {
+      return word == "run" || word == "exec";
+    });
+    if (!runs || mark == arguments->end()) return;
+    program_.assign(mark, arguments->end());
+    arguments->erase(mark, arguments->end());
+  }
+
+  // CLI11 talks of itself; what is needed is what is wrong and where to look.
+  static std::string Reword(const CLI::ParseError& error) {
+    return std::string(error.what()) + " ('bailiff COMMAND --help' shows what there is)";
+  }
+
+  void AddGlobals(CLI::App* app) {
+    app->add_option("--workspace", global_.workspace, "The workspace's directory")
+        ->type_name("DIR");
+    app->add_option("--state", global_.state, "The state directory, if not the usual one")
+        ->type_name("DIR");
+    app->add_option("--config", global_.config, "bailiff.toml, if not the one in the state")
+        ->type_name("FILE");
+    app->add_flag("--json", global_.json, "One JSON document on standard output");
+    app->add_flag("-q,--quiet", global_.quiet, "No words of Bailiff's own");
+  }
+
+  CLI::App* Command(const char* name, const char* help, std::function<int()> action) {
+    CLI::App* command = app_.add_subcommand(name, help);
+    AddGlobals(command);
+    command->callback([this, action = std::move(action)] { action_ = action; });
+    return command;
+  }
+
+  void AddRunCommands() {
+    AddRun("run", "Run a script of the workspace, or '-' for standard input", RunKind::kScript);
+    AddRun("exec", "Run any command: exec [OPTIONS] -- COMMAND [ARG...]", RunKind::kCommand);
+  }
+
+  void AddRun(const char* name, const char* help, RunKind kind) {
+    CLI::App* command = Command(name, help, nullptr);
+    command->callback([this, command, kind] {
+      run_.words = command->remaining();
+      run_.words.insert(run_.words.end(), program_.begin(), program_.end());
+      action_ = [this, kind] { return RunOrExec(session_, run_, kind); };
+    });
+    AddRunOptions(command);
+  }
+
+  void AddRunOptions(CLI::App* command) {
+    command->prefix_command();  // The script's own arguments are none of ours.
+    const auto text = [command](const char* name, std::string* value, const char* help) {
+      command->add_option(name, *value, help)->capture_default_str();
+    };
+    text("--case", &run_.case_name, "Folder of projects/ to work in");
+    text("--cwd", &run_.cwd, "Working directory, if not the case or the root");
+    text("--mode", &run_.mode, "commit, review or discard the changes");
+    text("--on-failure", &run_.on_failure, "The same, when the script does not succeed");
+    text("--environment", &run_.environment, "What the script finds installed");
+    text("--timeout", &run_.timeout, "Wall clock, at most 30m");
+    text("--memory", &run_.memory, "Memory of all its processes");
+    text("--cpus", &run_.cpus, "Processors' worth of time");
+    text("--pids", &run_.pids, "Processes and threads at once");
+    text("--scratch", &run_.scratch, "Bytes of new data, /tmp included");
+    text("--output", &run_.output, "Bytes kept of each output stream");
+    text("--files", &run_.files, "Changed entries");
+    text("--network", &run_.network, "none or host");
+    text("--require", &run_.require, "Refuse to run below this level of isolation");
+    text("--description", &run_.description, "What this is for");
+    text("--wait-lock", &run_.wait_lock, "How long to wait for another commit");
+    command->add_option("--env", run_.env, "NAME=value, any number of times")
+        ->allow_extra_args(false);
+    command->add_flag("--stdin", run_.pass_stdin, "Pass standard input to the program");
+    command->add_flag("--cold", run_.cold, "Start a fresh interpreter");
+  }
+
+  void AddQueryCommands() {
+    CLI::App* list = Command("list", "Executions, newest first",
+                             [this] { return ListCommand(session_, list_); });
+    list->add_flag("--held", list_.held, "What waits for review instead");
+    list->add_option("--limit", list_.limit, "At most so many")->capture_default_str();
+    list->add_option("--status", list_.status, "Only those with this status");
+    list->add_option("--case", list_.case_name, "Only those of this case");
+
+    CLI::App* show =
+        Command("show", "One execution", [this] { return ShowCommand(session_, id_); });
+    AddId(show);
+
+    CLI::App* logs = Command("logs", "Its output", [this] {
+      logs_.id = id_;
+      return LogsCommand(session_, logs_);
+    });
+    AddId(logs);
+    logs->add_flag("--raw", logs_.raw, "Exact bytes: nothing is escaped");
+    logs->add_flag("--stderr", logs_.only_err, "Standard error alone, on standard output");
+
+    AddId(Command("changes", "What it changed, a line each",
+                  [this] { return ChangesCommand(session_, id_); }));
+    CLI::App* diff = Command("diff", "What it changed, as a readable diff",
+                             [this] { return DiffCommand(session_, id_, path_); });
+    AddId(diff);
+    diff->add_option("PATH", path_, "Only changes there or below");
+    CLI::App* history = Command("history", "Who changed what, when, by which script",
+                                [this] { return HistoryCommand(session_, path_, limit_); });
+    history->add_option("PATH", path_, "A file or folder; all of the workspace without");
+    history->add_option("--limit", limit_, "At most so many")->capture_default_str();
+  }
+
+  void AddActionCommands() {
+    CLI::App* init =
+        Command("init", "Make a workspace", [this] { return InitCommand(session_, init_); });
+    init->add_option("DIR", init_.path, "Its directory; made if need be");
+    init->add_flag("--adopt", init_.adopt, "A copy takes over: the original is gone");
+    init->add_flag("--new-id", init_.new_id, "A copy becomes a workspace of its own");
+
+    CLI::App* approve = Command("approve", "Commit held changes", [this] {
+      return ApproveCommand(session_, id_, digest_, wait_lock_);
+    });
+    AddId(approve);
+    approve->add_option("--digest", digest_, "Refuse if they are not the ones with this digest");
+    AddWaitLock(approve);
+    CLI::App* reject = Command("reject", "Drop held changes",
+                               [this] { return RejectCommand(session_, id_, reason_); });
+    AddId(reject);
+    reject->add_option("--reason", reason_, "Recorded in the ledger");
+    CLI::App* rollback = Command("rollback", "Undo a commit",
+                                 [this] { return RollbackCommand(session_, id_, wait_lock_); });
+    AddId(rollback);
+    AddWaitLock(rollback);
+    CLI::App* cancel = Command("cancel", "Stop a running execution",
+                               [this] { return CancelCommand(session_, id_, all_); });
+    cancel->add_option("ID", id_, "Its id or the beginning of it");
+    cancel->add_flag("--all", all_, "Stop every one");
+    CLI::App* gc = Command("gc", "Drop what retention no longer needs",
+                           [this] { return GcCommand(session_, older_than_, wait_lock_); });
+    gc->add_option("--older-than", older_than_, "Rollback data and output of this age");
+    AddWaitLock(gc);
+  }
+
+  void AddAuditCommands() {
+    CLI::App* audit = app_.add_subcommand("audit", "The ledger");
+    audit->require_subcommand(1);
+    CLI::App* verify = audit->add_subcommand("verify", "Check the whole ledger, offline");
+    AddGlobals(verify);
+    verify->callback(
+        [this] { action_ = [this] { return AuditVerifyCommand(session_, verify_); }; });
+    verify->add_option("--key", verify_.key, "Public key that was kept elsewhere");
+    verify->add_option("--checkpoint", verify_.checkpoint, "Checkpoint that was kept elsewhere");
+    verify->add_option("--ledger", verify_.ledger, "A ledger's directory, without a workspace");
+    CLI::App* show = audit->add_subcommand("show", "Print the ledger");
+    AddGlobals(show);
+    show->callback(
+        [this] { action_ = [this] { return AuditShowCommand(session_, audit_show_); }; });
+    show->add_option("--from", audit_show_.from, "First record")->capture_default_str();
+    show->add_flag("--checkpoint", audit_show_.checkpoint,
+                   "A signed checkpoint, to keep elsewhere");
+  }
+
+  void AddOtherCommands() {
+    Command("doctor", "What this host can enforce, proved by trying",
+            [this] { return DoctorCommand(session_); });
+    Command("version", "Print the version", [this] {
+      boost::json::object document;
+      document["version"] = BAILIFF_VERSION;
+      session_.Answer(document, std::string(kVersion) + "\n");
+      return 0;
+    });
+  }
+
+  void AddId(CLI::App* command) {
+    command->add_option("ID", id_, "Its id or the beginning of it")->required();
+  }
+
+  void AddWaitLock(CLI::App* command) {
+    command->add_option("--wait-lock", wait_lock_, "How long to wait for another commit")
+        ->capture_default_str();
+  }
+
+  GlobalOptions global_;
+  RunOptions run_;
+  std::vector<std::string> program_;  // From "--" on.
+  ListOptions list_;
+  LogsOptions logs_;
+  InitCommandOptions init_;
+  AuditVerifyOptions verify_;
+  AuditShowOptions audit_show_;
+  std::string id_;
+  std::string path_;
+  std::string limit_ = "100";
+  std::string digest_;
+  std::string reason_;
+  std::string wait_lock_ = "30";
+  std::string older_than_;
+  bool all_ = false;
+  std::function<int()> action_;
+  Session session_;
+  CLI::App app_;
+};
+
+}  // namespace
+
+int RunCommandLine(const Surroundings& surroundings) {
+  // Writing to a reader that went away is an error like others, not the end of a commit.
+  (void)::signal(SIGPIPE, SIG_IGN);
+  return CommandLine(surroundings).Run(surroundings.arguments);
+}
+
+}  // namespace bailiff

@@ -1,0 +1,213 @@
+#include "core/clerks.h"
+
+#include <fcntl.h>
+
+#include <utility>
+
+#include "base/bytes.h"
+#include "changeset/capture.h"
+#include "core/context.h"
+#include "sys/file.h"
+
+namespace bailiff {
+namespace {
+
+constexpr std::size_t kPrivateEntriesMax = 1'000'000;
+
+// Every job gets the same three descriptors.
+Result<JournalDirs> DirsOf(const std::vector<Fd>& fds) {
+  if (fds.size() != 3) return Error(ErrorCode::kInternal, "clerk: expected three descriptors");
+  return JournalDirs{fds[0], fds[1], fds[2]};
+}
+
+Error Malformed() {
+  return Error(ErrorCode::kInternal, "clerk: malformed request or answer");
+}
+
+void WriteProblems(const std::vector<PathProblem>& problems, ByteWriter* writer) {
+  writer->U64(problems.size());
+  for (const PathProblem& problem : problems) {
+    writer->Bytes(problem.path);
+    writer->Bytes(problem.reason);
+  }
+}
+
+std::vector<PathProblem> ReadProblems(ByteReader* reader) {
+  std::vector<PathProblem> problems;
+  const std::uint64_t count = reader->U64();
+  for (std::uint64_t i = 0; i < count && reader->ok(); ++i) {
+    PathProblem problem;
+    problem.path = reader->Bytes();
+    problem.reason = reader->Bytes();
+    problems.push_back(std::move(problem));
+  }
+  return problems;
+}
+
+void WriteReport(const CommitReport& report, ByteWriter* writer) {
+  writer->Bytes(report.id);
+  writer->U8(static_cast<std::uint8_t>(report.outcome));
+  WriteProblems(report.problems, writer);
+}
+
+CommitReport ReadReport(ByteReader* reader) {
+  CommitReport report;
+  report.id = reader->Bytes();
+  const std::uint8_t outcome = reader->U8();
+  if (outcome > static_cast<std::uint8_t>(CommitOutcome::kNeedsAttention)) reader->Fail();
+  report.outcome = reader->ok() ? static_cast<CommitOutcome>(outcome) : CommitOutcome::kConflict;
+  report.problems = ReadProblems(reader);
+  return report;
+}
+
+Result<std::string> DoCommit(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  ByteReader reader(request);
+  const std::string digest = reader.Bytes();
+  CommitOptions options;
+  options.rolls_back = reader.Bytes();
+  const std::string encoded = reader.Bytes();
+  if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  const ChangeSet set = TRY(Decode(encoded));
+  const CommitReport report = TRY(Commit(dirs, set, digest, options));
+  ByteWriter writer;
+  WriteReport(report, &writer);
+  return writer.Take();
+}
+
+Result<std::string> DoRecover(std::string_view /*request*/, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  const std::vector<CommitReport> reports = TRY(Recover(dirs));
+  ByteWriter writer;
+  writer.U64(reports.size());
+  for (const CommitReport& report : reports) WriteReport(report, &writer);
+  return writer.Take();
+}
+
+Result<std::string> DoBuildRollback(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  ByteReader reader(request);
+  const std::string id = reader.Bytes();
+  const std::string rollback_id = reader.Bytes();
+  if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  const Rollback rollback = TRY(BuildRollback(dirs, id, rollback_id));
+  ByteWriter writer;
+  writer.Bytes(Encode(rollback.set));
+  WriteProblems(rollback.conflicts, &writer);
+  return writer.Take();
+}
+
+Result<std::string> DoSyncStaged(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  const ChangeSet set = TRY(Decode(request));
+  TRY(SyncStaged(dirs, set));
+  return std::string();
+}
+
+Result<std::string> DoDiscardStaged(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  TRY(DiscardStaged(dirs.private_dir, std::string(request)));
+  return std::string();
+}
+
+Result<std::string> DoForget(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  TRY(Forget(dirs, std::string(request)));
+  return std::string();
+}
+
+Result<std::string> DoWriteRecord(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  ByteReader reader(request);
+  const std::string path = reader.Bytes();
+  const std::string bytes = reader.Bytes();
+  if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  TRY(WriteRecord(dirs.workspace, path, bytes));
+  return std::string();
+}
+
+Result<std::string> Ask(Context& context, const char* job, std::string_view request) {
+  const JournalDirs dirs = context.journal();
+  return context.launcher().RunClerk(job, request,
+                                     {&dirs.workspace, &dirs.private_dir, &dirs.journal});
+}
+
+}  // namespace
+
+std::map<std::string, ClerkJob> ClerkJobs() {
+  return {{"commit", DoCommit},
+          {"recover", DoRecover},
+          {"build-rollback", DoBuildRollback},
+          {"sync-staged", DoSyncStaged},
+          {"discard-staged", DoDiscardStaged},
+          {"forget", DoForget},
+          {"write-record", DoWriteRecord}};
+}
+
+Result<CommitReport> ClerkCommit(Context& context, const ChangeSet& set, std::string_view digest,
+                                 const std::string& rolls_back) {
+  ByteWriter writer;
+  writer.Bytes(digest);
+  writer.Bytes(rolls_back);
+  writer.Bytes(Encode(set));
+  const std::string answer = TRY(Ask(context, "commit", writer.data()));
+  ByteReader reader(answer);
+  CommitReport report = ReadReport(&reader);
+  if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  return report;
+}
+
+Result<std::vector<CommitReport>> ClerkRecover(Context& context) {
+  const std::string answer = TRY(Ask(context, "recover", ""));
+  ByteReader reader(answer);
+  std::vector<CommitReport> reports;
+  const std::uint64_t count = reader.U64();
+  for (std::uint64_t i = 0; i < count && reader.ok(); ++i) reports.push_back(ReadReport(&reader));
+  if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  return reports;
+}
+
+Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
+                                    const std::string& rollback_id) {
+  ByteWriter writer;
+  writer.Bytes(id);
+  writer.Bytes(rollback_id);
+  const std::string answer = TRY(Ask(context, "build-rollback", writer.data()));
+  ByteReader reader(answer);
+  const std::string encoded = reader.Bytes();
+  Rollback rollback;
+  rollback.conflicts = ReadProblems(&reader);
+  if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  rollback.set = TRY(Decode(encoded));
+  return rollback;
+}
+
+Status ClerkSyncStaged(Context& context, const ChangeSet& set) {
+  TRY(Ask(context, "sync-staged", Encode(set)));
+  return Ok();
+}
+
+Status ClerkDiscardStaged(Context& context, const std::string& id) {
+  TRY(Ask(context, "discard-staged", id));
+  return Ok();
+}
+
+Status ClerkForget(Context& context, const std::string& id) {
+  TRY(Ask(context, "forget", id));
+  return Ok();
+}
+
+Status ClerkWriteRecord(Context& context, const std::string& path, std::string_view bytes) {
+  ByteWriter writer;
+  writer.Bytes(path);
+  writer.Bytes(bytes);
+  TRY(Ask(context, "write-record", writer.data()));
+  return Ok();
+}
+
+Result<std::vector<std::string>> ListPrivate(const Context& context, const char* folder) {
+  const Fd dir = TRY(OpenDirBeneath(context.workspace().private_dir(), folder, O_RDONLY));
+  return ListDir(dir, kPrivateEntriesMax);
+}
+
+}  // namespace bailiff

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/launcher.h"
+#include "journal/journal.h"
+
+// The file work of the use cases, each call done by a clerk: a process of its own with few
+// capabilities. Callers hold the workspace lock where journal/journal.h asks for it.
+
+namespace bailiff {
+
+class Context;
+
+// What the launcher must know before it is started.
+std::map<std::string, ClerkJob> ClerkJobs();
+
+// `rolls_back`: the commit that `set` undoes; empty for any other.
+Result<CommitReport> ClerkCommit(Context& context, const ChangeSet& set, std::string_view digest,
+                                 const std::string& rolls_back);
+Result<std::vector<CommitReport>> ClerkRecover(Context& context);
+Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
+                                    const std::string& rollback_id);
+Status ClerkSyncStaged(Context& context, const ChangeSet& set);
+Status ClerkDiscardStaged(Context& context, const std::string& id);
+Status ClerkForget(Context& context, const std::string& id);
+Status ClerkWriteRecord(Context& context, const std::string& path, std::string_view bytes);
+
+// Names in the workspace's private directory `stage` or `undo`: ids of change sets.
+Result<std::vector<std::string>> ListPrivate(const Context& context, const char* folder);
+
+}  // namespace bailiff

@@ -1,0 +1,139 @@
+#include "core/commit.h"
+
+#include <boost/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "core/clerks.h"
+#include "core/documents.h"
+#include "core/proposals.h"
+#include "core/records.h"
+
+namespace bailiff {
+namespace {
+
+namespace json = boost::json;
+
+ProposalState StateFor(CommitOutcome outcome) {
+  switch (outcome) {
+    case CommitOutcome::kCommitted:
+      return ProposalState::kCommitted;
+    case CommitOutcome::kConflict:
+      return ProposalState::kConflict;
+    case CommitOutcome::kNeedsAttention:
+      return ProposalState::kNeedsAttention;
+  }
+  CheckFailed("CommitOutcome out of range", __FILE__, __LINE__);
+}
+
+// Writes down what a finished commit came to.
+Status WriteOutcome(Context& context, const ProposalRow& row, const ChangeSet& set,
+                    const CommitReport& report, const std::string& record_type) {
+  const ProposalState state = StateFor(report.outcome);
+  json::object data = AboutProposal(context, row);
+  data["state"] = Name(state);
+  data["decided_by"] = row.decided_by;
+  if (!report.problems.empty()) data["problems"] = ToJson(report.problems);
+  const std::int64_t now = context.NowNanos();
+  if (state != ProposalState::kCommitted) {
+    TRY(context.store().ChangeState(row.id, row.state, state, "", now));
+    StoredProblems problems = DecodeProblems(row.problems);
+    problems.conflicts = report.problems;
+    TRY(context.store().SetProblems(row.id, EncodeProblems(problems)));
+    TRY(context.ledger().Append(record_type.empty() ? "conflict" : record_type, data));
+    return Ok();
+  }
+  data["epoch"] = TRY(context.store().RecordCommit(row.id, row.state, HistoryRows(set, now), now));
+  const std::string type = !record_type.empty() ? record_type
+                           : row.origin.empty() ? "committed"
+                                                : "rolled_back";
+  TRY(AppendCommit(context, type, row, set, std::move(data)));
+  // What changed files is signed at once: a later rewriting of it would need the key.
+  TRY(context.ledger().Checkpoint());
+  return Ok();
+}
+
+std::string Describe(const CommitReport& report) {
+  switch (report.outcome) {
+    case CommitOutcome::kCommitted:
+      return "";
+    case CommitOutcome::kConflict:
+      return "the workspace changed meanwhile; nothing was applied";
+    case CommitOutcome::kNeedsAttention:
+      return "another writer changed paths while the commit was being undone; they were left alone";
+  }
+  CheckFailed("CommitOutcome out of range", __FILE__, __LINE__);
+}
+
+Status UpdateOne(Context& context, const std::string& id, ProposalState state) {
+  const Result<ExecutionRow> row = context.store().GetExecution(id);
+  if (!row.ok()) return row.error().code() == ErrorCode::kNotFound ? Ok() : Status(row.error());
+  boost::system::error_code error;
+  json::value document = json::parse(row.value().document, error);
+  if (error || !document.is_object()) {
+    return Error(ErrorCode::kIo, "execution " + id + ": its stored document is damaged");
+  }
+  SetChangeState(&document.as_object(), state);
+  WriteExecutionRecord(context, id, &document.as_object());
+  return context.store().UpdateExecution(id, row.value().status, json::serialize(document),
+                                         context.NowNanos());
+}
+
+}  // namespace
+
+Result<CommitResult> CommitUnderLock(Context& context, const ProposalRow& row,
+                                     const ChangeSet& set) {
+  CommitResult result;
+  const Result<CommitReport> report = ClerkCommit(context, set, row.digest, row.origin);
+  if (report.ok()) {
+    TRY(WriteOutcome(context, row, set, report.value(), ""));
+    result.state = StateFor(report.value().outcome);
+    result.problems = report.value().problems;
+    result.error = Describe(report.value());
+    return result;
+  }
+  result.error = report.error().message();
+  // Earlier commits were finished under this lock: one that is not is this one, and the next taker
+  // of the lock finishes it.
+  if (TRY(NeedsRecovery(context.journal().journal))) return result;
+  TRY(context.store().ChangeState(row.id, ProposalState::kCommitting, ProposalState::kHeld, "",
+                                  context.NowNanos()));
+  json::object data = AboutProposal(context, row);
+  data["error"] = result.error;
+  TRY(context.ledger().Append("held", data));
+  result.state = ProposalState::kHeld;
+  return result;
+}
+
+Status UpdateDocuments(Context& context, const ProposalRow& row, ProposalState state) {
+  TRY(UpdateOne(context, row.id, state));
+  if (row.origin.empty() || state != ProposalState::kCommitted) return Ok();
+  return UpdateOne(context, row.origin, ProposalState::kRolledBack);
+}
+
+Result<std::vector<std::string>> FinishInterrupted(Context& context,
+                                                   const WorkspaceLock& /*lock*/) {
+  std::vector<std::string> finished;
+  if (TRY(NeedsRecovery(context.journal().journal))) TRY(ClerkRecover(context));
+  ProposalFilter filter;
+  filter.state = ProposalState::kCommitting;
+  filter.limit = kStoreRowsMax;
+  // Rows become committing under the lock only: whoever wrote these is gone.
+  for (const ProposalRow& listed : TRY(context.store().ListProposals(filter))) {
+    const ProposalRow row = TRY(context.store().GetProposal(listed.id));
+    const std::optional<CommitReport> report = TRY(ReportOf(context.journal().journal, row.id));
+    if (report.has_value()) {
+      const ChangeSet set = TRY(Decode(row.change_set));
+      TRY(WriteOutcome(context, row, set, *report, "recovered"));
+    } else {  // It was never decided, so nothing was applied.
+      TRY(context.store().ChangeState(row.id, row.state, ProposalState::kHeld, "",
+                                      context.NowNanos()));
+    }
+    const ProposalRow now = TRY(context.store().GetProposal(row.id));
+    TRY(UpdateDocuments(context, row, now.state));
+    finished.push_back(row.id);
+  }
+  return finished;
+}
+
+}  // namespace bailiff

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/context.h"
+#include "store/store.h"
+
+namespace bailiff {
+
+struct CommitResult {
+  ProposalState state = ProposalState::kCommitting;
+  std::vector<PathProblem> problems;
+  std::string error;  // Empty: none.
+};
+
+// Commits a proposal that is in state committing, with the workspace lock held, and records what
+// became of it in store and ledger.
+//
+// A commit that could not begin (disk full) leaves the proposal held. One that was cut short by an
+// I/O error stays committing: the next taker of the lock finishes it.
+Result<CommitResult> CommitUnderLock(Context& context, const ProposalRow& row,
+                                     const ChangeSet& set);
+
+// Brings the execution documents (stored, and the record in the workspace) of a proposal, and of
+// what it rolled back, up to date with its new state.
+Status UpdateDocuments(Context& context, const ProposalRow& row, ProposalState state);
+
+}  // namespace bailiff

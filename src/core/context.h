@@ -1,0 +1,81 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "core/config.h"
+#include "engine/launcher.h"
+#include "journal/journal.h"
+#include "ledger/ledger.h"
+#include "store/store.h"
+#include "sys/system_clock.h"
+#include "workspace/workspace.h"
+
+namespace bailiff {
+
+struct ContextOptions {
+  std::string workspace_path;  // Absolute.
+  std::string state_path;      // Absolute; empty: where the workspace's identity file says.
+  std::string config_path;     // Empty: bailiff.toml in the state directory, if it is there.
+  std::string principal;       // Who asks, for example "local:1000".
+};
+
+// Everything that a use case works on: one workspace with its state. Made once per process, before
+// it has threads; used by one thread.
+class Context {
+ public:
+  // Opens all of it and starts the launcher.
+  //
+  // Errors: those of Workspace::Open(), LoadConfig(), Store::Open() and Ledger::Open();
+  //         kPermissionDenied when the state is another user's or cannot be written.
+  static Result<std::unique_ptr<Context>> Open(const ContextOptions& options);
+
+  const Workspace& workspace() const { return workspace_; }
+  const Config& config() const { return config_; }
+  const Fd& state_dir() const { return state_dir_; }
+  const Fd& run_dir() const { return run_dir_; }        // Sockets of running executions.
+  const Fd& output_dir() const { return output_dir_; }  // Kept output, <id>.stdout and .stderr.
+  const Fd& ledger_dir() const { return ledger_dir_; }
+  JournalDirs journal() const {
+    return {workspace_.root(), workspace_.private_dir(), journal_dir_};
+  }
+  Store& store() { return *store_; }
+  Ledger& ledger() { return *ledger_; }
+  Launcher& launcher() { return *launcher_; }
+  const Clock& clock() const { return clock_; }
+  const std::string& principal() const { return principal_; }
+  std::int64_t NowNanos() const { return clock_.Now().time_since_epoch().count(); }
+
+ private:
+  Context(Workspace workspace, std::string principal)
+      : workspace_(std::move(workspace)), principal_(std::move(principal)) {}
+
+  SystemClock clock_;
+  Workspace workspace_;
+  Config config_;
+  Fd state_dir_;
+  Fd run_dir_;
+  Fd output_dir_;
+  Fd journal_dir_;
+  Fd ledger_dir_;
+  std::optional<Launcher> launcher_;
+  std::optional<Store> store_;
+  std::optional<Ledger> ledger_;
+  std::string principal_;
+};
+
+// The exclusive right to change the workspace, given back on destruction. Taking it also finishes
+// what an earlier commit left unfinished (see core/recovery.h).
+class WorkspaceLock {
+ public:
+  // Errors: kResourceExhausted when another process keeps it for longer than `wait`; kIo.
+  static Result<WorkspaceLock> Take(const Context& context, std::chrono::milliseconds wait);
+
+ private:
+  explicit WorkspaceLock(Fd file) : file_(std::move(file)) {}
+  Fd file_;
+};
+
+}  // namespace bailiff

@@ -1,0 +1,134 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <fstream>
+#include <string>
+
+#include "core/admission.h"
+#include "core/config.h"
+#include "core/documents.h"
+#include "core/supervise.h"
+#include "tests/support/matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace bailiff {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(NormalizePathTest, ReadsPathsAsPeopleWriteThem) {
+  for (const char* text : {"Tools/x.py", "/Tools/x.py", "/workspace/Tools/x.py", "./Tools//x.py",
+                           "projects/../Tools/./x.py"}) {
+    EXPECT_EQ(NormalizePath(text).value(), "Tools/x.py") << text;
+  }
+  EXPECT_EQ(NormalizePath("/").value(), "");
+  EXPECT_EQ(NormalizePath("/workspace").value(), "");
+}
+
+TEST(NormalizePathTest, NothingLeavesTheWorkspace) {
+  for (const char* text : {"..", "../x", "a/../../x", "/workspace/../etc/passwd"}) {
+    EXPECT_THAT(NormalizePath(text), FailsWith(ErrorCode::kInvalidArgument)) << text;
+  }
+}
+
+class ConfigTest : public ::testing::Test {
+ protected:
+  Result<Config> Load(const std::string& text) {
+    std::ofstream(dir_.Path("bailiff.toml")) << text;
+    return LoadConfig(dir_.Path("bailiff.toml"), ConfigFile::kMustExist);
+  }
+  TempDir dir_;
+};
+
+TEST_F(ConfigTest, SettingsAreRead) {
+  const Result<Config> config = Load(
+      "[sandbox]\nhost_network = true\n[retention]\nheld_bytes_max = \"1g\"\nrollback = \"7d\"\n"
+      "[records]\nexecution_logs = \"off\"\n");
+  ASSERT_THAT(config, IsOk());
+  EXPECT_TRUE(config.value().host_network);
+  EXPECT_EQ(config.value().held_bytes_max, 1LL << 30);
+  EXPECT_EQ(config.value().rollback_retention, std::chrono::hours(7 * 24));
+  EXPECT_EQ(config.value().execution_logs, "");
+}
+
+TEST_F(ConfigTest, WhatIsWrongIsNamed) {
+  struct Case {
+    const char* text;
+    const char* names;
+  };
+  const Case cases[] = {
+      {"[sandbox]\nhost_netwrok = true\n", "sandbox.host_netwrok"},
+      {"[sandbox]\nhost_network = 1\n", "must be true or false"},
+      {"[retention]\nrollback = \"soon\"\n", "retention.rollback"},
+      {"[records]\nexecution_logs = \"../x\"\n", "records.execution_logs"},
+      {"x = 1\n", "is not a section"},
+      {"[sandbox\n", ":1"},
+  };
+  for (const Case& c : cases) {
+    const Result<Config> config = Load(c.text);
+    ASSERT_THAT(config, FailsWith(ErrorCode::kInvalidArgument)) << c.text;
+    EXPECT_THAT(config.error().message(), HasSubstr(c.names));
+  }
+}
+
+TEST_F(ConfigTest, OnlyANamedFileMustExist) {
+  EXPECT_THAT(LoadConfig(dir_.Path("none"), ConfigFile::kMayBeMissing), IsOk());
+  EXPECT_THAT(LoadConfig(dir_.Path("none"), ConfigFile::kMustExist),
+              FailsWith(ErrorCode::kNotFound));
+}
+
+TEST(KeptOutputTest, KeepsTheBeginningAndCountsTheRest) {
+  KeptOutput output(5);
+  output.Add("abc");
+  EXPECT_FALSE(output.truncated());
+  output.Add("defg");
+  output.Add("h");
+  EXPECT_EQ(output.kept(), "abcde");
+  EXPECT_EQ(output.dropped(), 3);
+}
+
+TEST(DocumentTest, PathsThatAreNotTextKeepTheirBytes) {
+  boost::json::object object;
+  PutBytes(&object, "path", "a\xff");
+  PutBytes(&object, "from", "plain");
+  EXPECT_EQ(object["path"].as_string(), "a\xef\xbf\xbd");
+  EXPECT_EQ(GetBytes(object, "path"), "a\xff");
+  EXPECT_FALSE(object.contains("from_b64"));
+  EXPECT_EQ(GetBytes(object, "from"), "plain");
+}
+
+TEST(DocumentTest, SuccessFollowsTheStateOfTheChanges) {
+  Execution execution;
+  execution.status = "succeeded";
+  execution.exit_code = 0;
+  execution.change_state = "held";
+  boost::json::object document = ToJson(execution, 100);
+  EXPECT_TRUE(document["success"].as_bool());
+  SetChangeState(&document, ProposalState::kConflict);
+  EXPECT_FALSE(document["success"].as_bool());
+  EXPECT_EQ(document["changes"].as_object()["state"].as_string(), "conflict");
+}
+
+TEST(DocumentTest, LongOutputIsCutAndSaysSo) {
+  Execution execution;
+  execution.out = std::string(100, 'x');
+  const boost::json::object document = ToJson(execution, 10);
+  EXPECT_EQ(document.at("stdout").as_string().size(), 10U);
+  EXPECT_TRUE(document.at("stdout_truncated").as_bool());
+  EXPECT_FALSE(document.at("stderr_truncated").as_bool());
+}
+
+TEST(DocumentTest, ProblemsSurviveTheStore) {
+  StoredProblems problems;
+  problems.refused = {{"a\xff", "is a socket"}};
+  problems.decision = Decision{Verdict::kReview, "tools", {"why"}};
+  const StoredProblems read = DecodeProblems(EncodeProblems(problems));
+  EXPECT_EQ(read.refused, problems.refused);
+  ASSERT_TRUE(read.decision.has_value());
+  EXPECT_EQ(read.decision->rule, "tools");
+  EXPECT_EQ(read.decision->reasons, problems.decision->reasons);
+}
+
+}  // namespace
+}  // namespace bailiff

@@ -1,0 +1,381 @@
+#include "core/executions.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/sha256.h"
+#include "base/units.h"
+#include "core/admission.h"
+#include "core/cancel_socket.h"
+#include "core/clerks.h"
+#include "core/proposals.h"
+#include "core/records.h"
+#include "engine/clerk.h"
+#include "sys/file.h"
+#include "sys/message.h"
+
+namespace bailiff {
+namespace {
+
+namespace json = boost::json;
+
+// The record in the workspace is for people; the whole output is in the state directory.
+constexpr std::size_t kRecordOutputMax = 64UL * 1024;
+
+constexpr int kExitTimedOut = 124;
+constexpr int kExitNotFound = 127;
+constexpr int kExitSignalBase = 128;
+
+struct Pipe {
+  Fd read;
+  Fd write;
+};
+
+Result<Pipe> MakePipe() {
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0) return Error::FromErrno(errno, "pipe");
+  return Pipe{Fd(ends[0]), Fd(ends[1])};
+}
+
+// One execution on its way. Its members are what later steps need of earlier ones.
+class Run {
+ public:
+  Run(Context& context, RunRequest request, Admitted admitted, const RunObserver& observer)
+      : context_(context),
+        request_(std::move(request)),
+        admitted_(std::move(admitted)),
+        observer_(observer),
+        out_(request_.output_bytes),
+        err_(request_.output_bytes) {}
+
+  Result<Execution> Go() {
+    Describe();
+    const CancelSocket cancel = TRY(CancelSocket::Make(context_.run_dir(), execution_.id));
+    TRY(Submit());
+    const Fd monitor = TRY(context_.launcher().StartMonitor());
+    TRY(RunProgram(monitor, cancel.fd()));
+    if (supervised_.ending.has_value()) TRY(TakeChanges(monitor));
+    TRY(Finish());
+    return std::move(execution_);
+  }
+
+ private:
+  void Describe() {
+    execution_.id = admitted_.spec.id;
+    execution_.started = context_.clock().Now();
+    execution_.script_path = admitted_.script_path;
+    execution_.script_sha256 = admitted_.script_sha256;
+    execution_.script_args = admitted_.script_args;
+    execution_.case_name = request_.case_name;
+    execution_.working_dir = admitted_.spec.cwd;
+    execution_.environment_digest = DefaultEnvironmentDigest();
+    execution_.mode = request_.mode;
+    execution_.principal = context_.principal();
+    execution_.description = request_.description;
+    execution_.limits = admitted_.spec.limits;
+    execution_.output_bytes = request_.output_bytes;
+    execution_.warnings = std::move(admitted_.warnings);
+    const std::string& folder = context_.config().execution_logs;
+    if (!folder.empty()) execution_.log_file = "/" + folder + "/" + execution_.id + ".json";
+  }
+
+  // From here on the execution is known, whatever happens to this process.
+  Status Submit() {
+    json::object data;
+    data["id"] = execution_.id;
+    data["principal"] = execution_.principal;
+    data["script_path"] = ToUtf8Lossy(execution_.script_path);
+    data["script_sha256"] = ToHex(execution_.script_sha256);
+    json::array args;
+    for (const std::string& arg : execution_.script_args) args.emplace_back(ToUtf8Lossy(arg));
+    data["script_args"] = std::move(args);
+    data["case_name"] = ToUtf8Lossy(execution_.case_name);
+    data["working_dir"] = ToUtf8Lossy(execution_.working_dir);
+    data["mode"] = Name(execution_.mode);
+    data["environment"] = execution_.environment;
+    data["environment_digest"] = ToHex(execution_.environment_digest);
+    data["network"] = request_.network == Network::kNone ? "none" : "host";
+    data["base_epoch"] = TRY(context_.store().CurrentEpoch());
+    json::object started;
+    started["id"] = execution_.id;
+    TRY(context_.ledger().AppendAll({{"submitted", std::move(data)}, {"started", started}}));
+
+    ExecutionRow row;
+    row.id = execution_.id;
+    row.created_ns = execution_.started.time_since_epoch().count();
+    row.updated_ns = row.created_ns;
+    row.status = execution_.status;
+    row.case_name = execution_.case_name;
+    row.script_path = execution_.script_path;
+    row.principal = execution_.principal;
+    row.owner = fmt::format("pid:{}", ::getpid());
+    row.document = json::serialize(ToJson(execution_, 0));
+    return context_.store().InsertExecution(row);
+  }
+
+  Status RunProgram(const Fd& monitor, const Fd& cancel) {
+    Pipe out = TRY(MakePipe());
+    Pipe err = TRY(MakePipe());
+    started_ns_ = context_.NowNanos();
+    TRY(SendMessage(monitor, EncodeLaunch(admitted_.spec),
+                    {&context_.workspace().root(), &admitted_.in, &out.write, &err.write}));
+    TRY(out.write.Close());
+    TRY(err.write.Close());
+    supervised_ = TRY(Supervise(monitor, {std::move(out.read), std::move(err.read)}, cancel,
+                                observer_, &out_, &err_));
+    ended_ns_ = context_.NowNanos();
+    execution_.guarantees = supervised_.guarantees;
+    execution_.out = out_.kept();
+    execution_.err = err_.kept();
+    execution_.out_truncated = out_.truncated();
+    execution_.err_truncated = err_.truncated();
+    NoteEnding();
+    return Ok();
+  }
+
+  void NoteEnding() {
+    if (supervised_.failure.has_value()) {
+      execution_.status = "error";
+      execution_.error = supervised_.failure->message();
+      if (supervised_.failure->code() == ErrorCode::kNotFound) execution_.exit_code = kExitNotFound;
+      return;
+    }
+    const Ending& ending = *supervised_.ending;
+    execution_.duration_seconds = std::chrono::duration<double>(ending.duration).count();
+    execution_.usage = ending.usage;
+    execution_.exit_code = ending.exit_code;
+    if (ending.signal != 0) {
+      execution_.signal = ending.signal;
+      execution_.exit_code = kExitSignalBase + ending.signal;
+    }
+    execution_.status = StatusOf(ending);
+    NoteLimits(ending);
+  }
+
+  std::string StatusOf(const Ending& ending) {
+    switch (ending.reason) {
+      case EndReason::kTimedOut:
+        execution_.exit_code = kExitTimedOut;
+        execution_.error =
+            fmt::format("ran longer than its limit of {} s",
+                        std::chrono::duration<double>(execution_.limits.timeout).count());
+        return "timed_out";
+      case EndReason::kOutOfMemory:
+        execution_.exit_code = kExitSignalBase + SIGKILL;
+        execution_.error = fmt::format("needed more memory than its limit of {}",
+                                       FormatSize(execution_.limits.memory_bytes));
+        return "oom_killed";
+      case EndReason::kKilled:
+        return supervised_.cancelled ? "cancelled" : "interrupted";
+      case EndReason::kExited:
+        break;
+    }
+    if (ending.signal == 0 && ending.exit_code == 0) return "succeeded";
+    const bool limited = ending.scratch_full || ending.inodes_full || ending.pids_reached;
+    return limited ? "limit_exceeded" : "failed";
+  }
+
+  void NoteLimits(const Ending& ending) {
+    std::vector<std::string> notes;
+    const Limits& limits = execution_.limits;
+    if (ending.scratch_full) {
+      notes.push_back("scratch was full: its limit is " + FormatSize(limits.scratch_bytes));
+    }
+    if (ending.inodes_full) {
+      notes.push_back(fmt::format("no more files could be made: the limit is {}", limits.files));
+    }
+    if (ending.pids_reached) {
+      notes.push_back(fmt::format("no more processes could be made: the limit is {}", limits.pids));
+    }
+    if (ending.oom_killed && execution_.status != "oom_killed") {
+      notes.push_back("a process of the script was killed for memory");
+    }
+    if (execution_.status == "limit_exceeded" && execution_.error.empty() && !notes.empty()) {
+      execution_.error = notes.front();
+      notes.erase(notes.begin());
+    }
+    for (const KeptOutput* stream : {&out_, &err_}) {
+      if (!stream->truncated()) continue;
+      notes.push_back(fmt::format("{} was kept to its limit of {}; {} more bytes were dropped",
+                                  stream == &out_ ? "stdout" : "stderr",
+                                  FormatSize(execution_.output_bytes), stream->dropped()));
+    }
+    for (std::string& note : notes) execution_.warnings.push_back(std::move(note));
+  }
+
+  bool Succeeded() const { return execution_.status == "succeeded"; }
+
+  // What the request wants done with the changes, given how the run ended.
+  Mode EffectiveMode() const {
+    const bool ended_itself = execution_.status == "succeeded" || execution_.status == "failed" ||
+                              execution_.status == "limit_exceeded" ||
+                              execution_.status == "timed_out" || execution_.status == "oom_killed";
+    if (!ended_itself || request_.mode == Mode::kDiscard) return Mode::kDiscard;
+    return Succeeded() ? request_.mode : request_.on_failure;
+  }
+
+  Status TakeChanges(const Fd& monitor) {
+    CaptureOptions options;
+    options.id = execution_.id;
+    options.stage = EffectiveMode() != Mode::kDiscard;
+    options.started_ns = started_ns_;
+    options.ended_ns = ended_ns_;
+    options.files_max = execution_.limits.files;
+    if (!context_.config().execution_logs.empty()) {
+      options.reserved.push_back(context_.config().execution_logs);
+    }
+    TRY(SendMessage(monitor, EncodeCaptureRequest(options),
+                    {&context_.workspace().root(), &context_.workspace().private_dir()}));
+    const Result<std::string> answer = AwaitAnswer(monitor);
+    if (!answer.ok()) return NoteCaptureFailure(answer.error());
+    Proposal proposal;
+    proposal.captured = TRY(DecodeCapture(answer.value()));
+    proposal.captured.set.id = execution_.id;
+    proposal.mode = EffectiveMode();
+    proposal.succeeded = Succeeded();
+    proposal.case_name = execution_.case_name;
+    proposal.host_network = request_.network == Network::kHost;
+    proposal.wait_lock = request_.wait_lock;
+    execution_.counts = Count(proposal.captured.set);
+    execution_.refused = proposal.captured.refused;
+    for (const PathProblem& refused : execution_.refused) {
+      execution_.warnings.push_back("left out: " + refused.path + ": " + refused.reason);
+    }
+    return TakeDecision(proposal);
+  }
+
+  Status NoteCaptureFailure(const Error& error) {
+    TRY(ClerkDiscardStaged(context_, execution_.id));
+    execution_.change_state = "discarded";
+    execution_.status = error.code() == ErrorCode::kResourceExhausted ? "limit_exceeded" : "error";
+    execution_.error = "changes were discarded: " + error.message();
+    return Ok();
+  }
+
+  Status TakeDecision(const Proposal& proposal) {
+    Result<ProposalOutcome> proposed = Propose(context_, proposal);
+    if (!proposed.ok()) {
+      TRY(ClerkDiscardStaged(context_, execution_.id));
+      execution_.change_state = "discarded";
+      execution_.status = "error";
+      execution_.error = "changes were discarded: " + proposed.error().message();
+      return Ok();
+    }
+    const ProposalOutcome& outcome = proposed.value();
+    execution_.change_state = Name(outcome.state);
+    execution_.digest = outcome.digest;
+    execution_.decision = outcome.decision;
+    execution_.conflicts = outcome.problems;
+    if (outcome.state == ProposalState::kConflict && outcome.error.empty()) {
+      execution_.error = "the workspace changed while the script ran; nothing was applied";
+    } else if (!outcome.error.empty()) {
+      execution_.error = outcome.error;
+    }
+    return Ok();
+  }
+
+  Status KeepOutput() {
+    const std::pair<const char*, const KeptOutput*> streams[] = {{".stdout", &out_},
+                                                                 {".stderr", &err_}};
+    for (const auto& [suffix, kept] : streams) {
+      if (kept->kept().empty()) continue;
+      const Entry entry{TRY(OpenDirBeneath(context_.output_dir(), ".")), execution_.id + suffix};
+      const Fd file = TRY(OpenEntry(entry, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+      TRY(WriteAll(file, kept->kept()));
+    }
+    return Ok();
+  }
+
+  Status Finish() {
+    const Status kept = KeepOutput();
+    if (!kept.ok()) {
+      execution_.warnings.push_back("output was not kept: " + kept.error().message());
+    }
+    json::object document = ToJson(execution_, kRecordOutputMax);
+    json::object data;
+    data["id"] = execution_.id;
+    data["status"] = execution_.status;
+    data["exit_code"] = document["exit_code"];
+    data["changes"] = document["changes"].as_object()["state"];
+    data["digest"] = document["changes"].as_object()["digest"];
+    data["stdout_sha256"] = ToHex(Sha256::Of(execution_.out));
+    data["stderr_sha256"] = ToHex(Sha256::Of(execution_.err));
+    TRY(context_.ledger().Append("finished", data));
+    WriteExecutionRecord(context_, execution_.id, &document);
+    if (document["log_file"].is_null()) execution_.log_file.clear();
+    return context_.store().UpdateExecution(execution_.id, execution_.status,
+                                            json::serialize(document), context_.NowNanos());
+  }
+
+  Context& context_;
+  RunRequest request_;
+  Admitted admitted_;
+  const RunObserver& observer_;
+  Execution execution_;
+  Supervised supervised_;
+  KeptOutput out_;
+  KeptOutput err_;
+  std::int64_t started_ns_ = 0;
+  std::int64_t ended_ns_ = 0;
+};
+
+Status MarkInterrupted(Context& context, const ExecutionRow& row) {
+  boost::system::error_code error;
+  json::value document = json::parse(row.document, error);
+  if (error || !document.is_object()) document = json::object();
+  json::object& object = document.as_object();
+  object["status"] = "interrupted";
+  object["success"] = false;
+  object["error"] = "the process that ran it ended before it did; its changes were discarded";
+  const Result<ProposalRow> proposal = context.store().GetProposal(row.id);
+  if (proposal.ok()) {
+    // It had come as far as a change set: that lives on, only its execution has no ending.
+    object["error"] = "the process that ran it ended before it was recorded";
+    SetChangeState(&object, proposal.value().state);
+  } else {
+    TRY(ClerkDiscardStaged(context, row.id));
+  }
+  json::object data;
+  data["id"] = row.id;
+  TRY(context.ledger().Append("interrupted", data));
+  WriteExecutionRecord(context, row.id, &object);
+  return context.store().UpdateExecution(row.id, "interrupted", json::serialize(document),
+                                         context.NowNanos());
+}
+
+}  // namespace
+
+Result<Execution> Execute(Context& context, RunRequest request, const RunObserver& observer) {
+  const std::string id = MakeId("exec", context.clock().Now());
+  Admitted admitted = TRY(Admit(&request, id, context.workspace(), context.config()));
+  return Run(context, std::move(request), std::move(admitted), observer).Go();
+}
+
+Result<bool> Cancel(Context& context, const std::string& id) {
+  TRY(context.store().GetExecution(id));
+  if (!TRY(CancelSocket::Ask(context.run_dir(), id))) return false;
+  // It may have ended by itself in the same moment.
+  const ExecutionRow row = TRY(context.store().GetExecution(id));
+  return row.status == "cancelled";
+}
+
+Result<std::vector<std::string>> FinishAbandoned(Context& context) {
+  std::vector<std::string> finished;
+  for (const ExecutionRow& row : TRY(context.store().RunningExecutions())) {
+    if (TRY(CancelSocket::IsAlive(context.run_dir(), row.id))) continue;
+    TRY(MarkInterrupted(context, row));
+    TRY(CancelSocket::Remove(context.run_dir(), row.id));
+    finished.push_back(row.id);
+  }
+  return finished;
+}
+
+}  // namespace bailiff

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/context.h"
+#include "core/documents.h"
+#include "core/request.h"
+#include "core/supervise.h"
+
+namespace bailiff {
+
+// Runs one script or command in a sandbox, decides what becomes of its changes, and records all of
+// it. Blocks until all that is done.
+//
+// A script that fails, runs into a limit or is cancelled is a result, not an error. So is a sandbox
+// that could not be started once the execution was recorded (status `error`).
+//
+// Errors: those of Admit(), before anything is recorded; kResourceExhausted when too much is held
+//         already; those of the ledger and the store, without which nothing runs.
+Result<Execution> Execute(Context& context, RunRequest request, const RunObserver& observer);
+
+// Ends a running execution, whichever process runs it, and waits until it has ended. False when it
+// was not running (any more). Errors: kNotFound.
+Result<bool> Cancel(Context& context, const std::string& id);
+
+// Ends the books on executions whose process is gone: status `interrupted`, changes discarded.
+// Returns their ids.
+Result<std::vector<std::string>> FinishAbandoned(Context& context);
+
+}  // namespace bailiff

@@ -1,0 +1,323 @@
+#include "core/proposals.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/sha256.h"
+#include "base/units.h"
+#include "core/clerks.h"
+#include "core/commit.h"
+#include "core/documents.h"
+#include "core/records.h"
+#include "sys/file.h"
+#include "workspace/tree.h"
+
+namespace bailiff {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kDigestPrefixMin = 8;
+
+ProposalCounts Counts(const ChangeSet& set) {
+  const ChangeCounts counts = Count(set);
+  return {counts.created, counts.modified, counts.deleted,
+          counts.moved,   counts.metadata, counts.bytes_written};
+}
+
+// Files below `path`, counted no further than `enough`.
+Result<std::int64_t> CountFiles(const Fd& root, const std::string& path, std::int64_t enough) {
+  std::vector<std::string> pending = {path};
+  std::int64_t files = 0;
+  while (!pending.empty() && files < enough) {
+    const std::string dir_path = std::move(pending.back());
+    pending.pop_back();
+    const Result<Fd> dir = OpenDirBeneath(root, dir_path, O_RDONLY);
+    if (!dir.ok()) continue;  // What cannot be listed only makes the share of deletes look larger.
+    for (const std::string& name : TRY(ListDir(dir.value(), kTreeEntriesMax))) {
+      const std::optional<struct stat> st = TRY(StatAt(dir.value(), name));
+      if (!st.has_value()) continue;
+      if (S_ISDIR(st->st_mode) && name != kPrivateDir) pending.push_back(JoinPath(dir_path, name));
+      if (!S_ISDIR(st->st_mode)) ++files;
+    }
+  }
+  return files;
+}
+
+// What policy needs to see that the change set itself does not say.
+Result<PolicyContext> MakePolicyContext(const Context& context, const Proposal& proposal) {
+  PolicyContext policy;
+  policy.mode = proposal.mode;
+  policy.succeeded = proposal.succeeded;
+  policy.case_name = proposal.case_name;
+  policy.host_network = proposal.host_network;
+  policy.is_rollback = proposal.kind == ProposalKind::kRollback;
+  policy.refused = proposal.captured.refused;
+  std::int64_t deleted = 0;
+  const Fd& root = context.workspace().root();
+  for (const Change& change : proposal.captured.set.changes) {
+    if (change.op == ChangeOp::kDelete && change.type != EntryType::kDir) ++deleted;
+    if (change.op != ChangeOp::kMove || change.type != EntryType::kDir) continue;
+    for (const TreeEntry& entry : TRY(ListTree(root, change.from))) {
+      policy.moved_below.push_back(JoinPath(change.from, entry.path));
+    }
+  }
+  if (deleted == 0) return policy;
+  const std::string scope = proposal.case_name.empty() ? "" : "projects/" + proposal.case_name;
+  policy.case_files = TRY(CountFiles(root, scope, 4 * deleted + 1));
+  return policy;
+}
+
+ProposalRow MakeRow(const Context& context, const Proposal& proposal, ProposalState state,
+                    const std::string& digest) {
+  const ChangeSet& set = proposal.captured.set;
+  ProposalRow row;
+  row.id = set.id;
+  row.kind = proposal.kind;
+  row.state = state;
+  row.digest = digest;
+  row.origin = proposal.rolls_back;
+  row.created_ns = context.NowNanos();
+  row.counts = Counts(set);
+  row.change_set = Encode(set);
+  return row;
+}
+
+Status CheckHeldBytes(Context& context, const ChangeSet& set) {
+  std::int64_t held = Count(set).bytes_written;
+  ProposalFilter filter;
+  filter.limit = kStoreRowsMax;
+  filter.state = ProposalState::kHeld;
+  for (const ProposalRow& row : TRY(context.store().ListProposals(filter))) {
+    held += row.counts.bytes_written;
+  }
+  if (held <= context.config().held_bytes_max) return Ok();
+  return Error(ErrorCode::kResourceExhausted,
+               fmt::format("change sets that wait for review hold {} and may hold {}; approve or "
+                           "reject some ('bailiff list --held'), or raise held_bytes_max",
+                           FormatSize(held), FormatSize(context.config().held_bytes_max)));
+}
+
+Result<ProposalOutcome> Hold(Context& context, const Proposal& proposal, ProposalOutcome outcome) {
+  TRY(CheckHeldBytes(context, proposal.captured.set));
+  TRY(ClerkSyncStaged(context, proposal.captured.set));
+  ProposalRow row = MakeRow(context, proposal, ProposalState::kHeld, outcome.digest);
+  row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision});
+  json::object data = AboutProposal(context, row);
+  data["decision"] = ToJson(*outcome.decision);
+  TRY(context.ledger().Append("held", data));
+  TRY(context.store().InsertProposal(row));
+  outcome.state = ProposalState::kHeld;
+  return outcome;
+}
+
+// Records a proposal that goes no further, and drops its content.
+Result<ProposalOutcome> End(Context& context, const Proposal& proposal, ProposalOutcome outcome,
+                            ProposalState state) {
+  ProposalRow row = MakeRow(context, proposal, state, outcome.digest);
+  row.problems =
+      EncodeProblems({proposal.captured.refused, proposal.captured.conflicts, outcome.decision});
+  json::object data = AboutProposal(context, row);
+  data["state"] = Name(state);
+  TRY(context.ledger().Append(state == ProposalState::kConflict ? "conflict" : "decided", data));
+  TRY(context.store().InsertProposal(row));
+  TRY(ClerkDiscardStaged(context, row.id));
+  outcome.state = state;
+  return outcome;
+}
+
+Result<ProposalOutcome> CommitDecided(Context& context, const Proposal& proposal,
+                                      ProposalOutcome outcome) {
+  ProposalRow row = MakeRow(context, proposal, ProposalState::kCommitting, outcome.digest);
+  row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision});
+  row.decided_by = "policy";
+  row.decided_ns = context.NowNanos();
+  Result<WorkspaceLock> lock = WorkspaceLock::Take(context, proposal.wait_lock);
+  if (!lock.ok()) {  // Nothing is lost: a person may commit it later.
+    row.state = ProposalState::kHeld;
+    row.decided_by.clear();
+    TRY(ClerkSyncStaged(context, proposal.captured.set));
+    TRY(context.store().InsertProposal(row));
+    outcome.state = ProposalState::kHeld;
+    outcome.error = lock.error().message();
+    return outcome;
+  }
+  TRY(FinishInterrupted(context, lock.value()));
+  json::object data = AboutProposal(context, row);
+  data["decision"] = ToJson(*outcome.decision);
+  TRY(context.ledger().Append("decided", data));
+  TRY(context.store().InsertProposal(row));
+  const CommitResult result = TRY(CommitUnderLock(context, row, proposal.captured.set));
+  outcome.state = result.state;
+  outcome.problems = result.problems;
+  outcome.error = result.error;
+  return outcome;
+}
+
+Action WrongState(const ProposalRow& row, std::string message) {
+  Action action;
+  action.result = Action::Result::kWrongState;
+  action.state = row.state;
+  action.id = row.id;
+  action.message = std::move(message);
+  return action;
+}
+
+// "sha256:abcd..." or the digits alone, whole or a prefix.
+bool DigestMatches(const ProposalRow& row, std::string_view given) {
+  if (given.starts_with("sha256:")) given.remove_prefix(std::string_view("sha256:").size());
+  return given.size() >= kDigestPrefixMin && ToHex(row.digest).starts_with(given);
+}
+
+// A commit that was decided and then neither happened nor ended: it waits for a better time.
+bool NotDone(ProposalState state) {
+  return state == ProposalState::kHeld || state == ProposalState::kCommitting;
+}
+
+std::string StateSentence(const ProposalRow& row) {
+  return fmt::format("{}: its changes are {}", row.id, Name(row.state));
+}
+
+}  // namespace
+
+Result<ProposalOutcome> Propose(Context& context, const Proposal& proposal) {
+  ProposalOutcome outcome;
+  const ChangeSet& set = proposal.captured.set;
+  if (set.changes.empty() && proposal.captured.conflicts.empty()) {
+    TRY(ClerkDiscardStaged(context, set.id));
+    return outcome;
+  }
+  outcome.digest = Digest(set);
+  if (!proposal.captured.conflicts.empty()) {
+    outcome.problems = proposal.captured.conflicts;
+    return End(context, proposal, std::move(outcome), ProposalState::kConflict);
+  }
+  if (proposal.mode == Mode::kDiscard) {
+    return End(context, proposal, std::move(outcome), ProposalState::kDiscarded);
+  }
+  outcome.decision = Decide(set, TRY(MakePolicyContext(context, proposal)));
+  switch (outcome.decision->verdict) {
+    case Verdict::kCommit:
+      return CommitDecided(context, proposal, std::move(outcome));
+    case Verdict::kReview:
+      return Hold(context, proposal, std::move(outcome));
+    case Verdict::kDeny:
+      return End(context, proposal, std::move(outcome), ProposalState::kDenied);
+  }
+  CheckFailed("Verdict out of range", __FILE__, __LINE__);
+}
+
+Result<Action> Approve(Context& context, const std::string& id, const std::string& digest,
+                       std::chrono::milliseconds wait_lock) {
+  const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
+  TRY(FinishInterrupted(context, lock));
+  ProposalRow row = TRY(context.store().GetProposal(id));
+  if (row.state != ProposalState::kHeld) {
+    return WrongState(row, StateSentence(row) + "; only held changes can be approved");
+  }
+  if (!digest.empty() && !DigestMatches(row, digest)) {
+    return WrongState(row, fmt::format("{}: its digest is {}, not {}; nothing was approved", row.id,
+                                       FormatDigest(row.digest), digest));
+  }
+  const ChangeSet set = TRY(Decode(row.change_set));
+  TRY(context.ledger().Append("approved", AboutProposal(context, row)));
+  TRY(context.store().ChangeState(id, ProposalState::kHeld, ProposalState::kCommitting,
+                                  context.principal(), context.NowNanos()));
+  row.state = ProposalState::kCommitting;
+  row.decided_by = context.principal();
+  const CommitResult result = TRY(CommitUnderLock(context, row, set));
+  TRY(UpdateDocuments(context, row, result.state));
+  if (NotDone(result.state)) return Error(ErrorCode::kIo, id + ": " + result.error);
+  Action action;
+  action.id = id;
+  action.state = result.state;
+  action.problems = result.problems;
+  if (result.state != ProposalState::kCommitted) {
+    action.result = Action::Result::kConflict;
+    action.message = result.error;
+  }
+  return action;
+}
+
+Result<Action> Reject(Context& context, const std::string& id, const std::string& reason) {
+  const ProposalRow row = TRY(context.store().GetProposal(id));
+  if (row.state != ProposalState::kHeld && row.state != ProposalState::kApproved) {
+    return WrongState(row, StateSentence(row) + "; only held changes can be rejected");
+  }
+  const Status changed = context.store().ChangeState(id, row.state, ProposalState::kRejected,
+                                                     context.principal(), context.NowNanos());
+  if (!changed.ok() && changed.error().code() == ErrorCode::kConflict) {
+    return WrongState(TRY(context.store().GetProposal(id)), changed.error().message());
+  }
+  TRY(changed);
+  json::object data = AboutProposal(context, row);
+  data["reason"] = ToUtf8Lossy(reason);
+  TRY(context.ledger().Append("rejected", data));
+  TRY(ClerkDiscardStaged(context, id));
+  TRY(UpdateDocuments(context, row, ProposalState::kRejected));
+  Action action;
+  action.id = id;
+  action.state = ProposalState::kRejected;
+  return action;
+}
+
+Result<Action> RollBack(Context& context, const std::string& id,
+                        std::chrono::milliseconds wait_lock) {
+  Proposal proposal;
+  {
+    const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
+    TRY(FinishInterrupted(context, lock));
+    const ProposalRow row = TRY(context.store().GetProposal(id));
+    if (row.state != ProposalState::kCommitted) {
+      return WrongState(row, StateSentence(row) + "; only committed changes can be rolled back");
+    }
+    const std::string rollback_id = MakeId("roll", context.clock().Now());
+    Result<Rollback> rollback = ClerkBuildRollback(context, id, rollback_id);
+    if (!rollback.ok()) {
+      if (rollback.error().code() != ErrorCode::kNotFound) return std::move(rollback).error();
+      return WrongState(row, id + ": " + rollback.error().message());
+    }
+    proposal.kind = ProposalKind::kRollback;
+    proposal.captured.set = std::move(rollback.value().set);
+    proposal.captured.set.id = rollback_id;
+    proposal.captured.conflicts = std::move(rollback.value().conflicts);
+    proposal.rolls_back = id;
+    proposal.wait_lock = wait_lock;
+  }
+  Action action;
+  action.id = proposal.captured.set.id;
+  if (!proposal.captured.conflicts.empty()) {
+    action.id = id;
+    action.result = Action::Result::kConflict;
+    action.state = ProposalState::kCommitted;
+    action.problems = std::move(proposal.captured.conflicts);
+    action.message = id + ": was changed again since it was committed; nothing was rolled back";
+    return action;
+  }
+  const ProposalOutcome outcome = TRY(Propose(context, proposal));
+  if (NotDone(outcome.state) && !outcome.error.empty()) {
+    return Error(ErrorCode::kIo, action.id + ": " + outcome.error);
+  }
+  const ProposalRow row = TRY(context.store().GetProposal(action.id));
+  TRY(UpdateDocuments(context, row, outcome.state));
+  action.state = outcome.state;
+  action.decision = outcome.decision;
+  action.problems = outcome.problems;
+  action.message = outcome.error;
+  const bool going =
+      outcome.state == ProposalState::kCommitted || outcome.state == ProposalState::kHeld;
+  if (!going) action.result = Action::Result::kConflict;
+  return action;
+}
+
+Result<ChangeSet> LoadChangeSet(Context& context, const std::string& id) {
+  const ProposalRow row = TRY(context.store().GetProposal(id));
+  return Decode(row.change_set);
+}
+
+}  // namespace bailiff

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "changeset/capture.h"
+#include "core/context.h"
+#include "policy/policy.h"
+#include "store/store.h"
+
+// Every change to a workspace, whoever proposes it, goes through here: it is decided, held or
+// committed, and recorded.
+
+namespace bailiff {
+
+// A change set on its way in.
+struct Proposal {
+  ProposalKind kind = ProposalKind::kExecution;
+  CaptureResult captured;
+  Mode mode = Mode::kCommit;
+  bool succeeded = true;
+  std::string case_name;
+  bool host_network = false;
+  std::string rolls_back;  // kRollback: the commit that it undoes.
+  std::chrono::milliseconds wait_lock{30'000};
+};
+
+// Where it ended for now.
+struct ProposalOutcome {
+  ProposalState state = ProposalState::kNone;
+  std::string digest;  // Raw; empty: there was nothing to propose.
+  std::optional<Decision> decision;
+  std::vector<PathProblem> problems;  // kConflict, kNeedsAttention: the paths.
+  std::string error;                  // Why a commit that was decided did not happen.
+};
+
+// Decides a change set by policy, then holds, commits or drops it. Staged content that is not
+// needed any more is gone afterwards.
+//
+// Errors: kResourceExhausted when too much is held already; those of the ledger, without which
+//         nothing is committed; kIo.
+Result<ProposalOutcome> Propose(Context& context, const Proposal& proposal);
+
+// What `approve`, `reject` and `rollback` answer.
+struct Action {
+  enum class Result { kDone, kConflict, kWrongState };
+  Result result = Result::kDone;
+  ProposalState state = ProposalState::kNone;
+  std::string id;       // Of the proposal acted on; a rollback's own.
+  std::string message;  // In words, where not kDone.
+  std::vector<PathProblem> problems;
+  std::optional<Decision> decision;  // Of a rollback.
+};
+
+// Commits a held change set, byte for byte as it was decided. `digest` ("sha256:<hex>", or a prefix
+// of at least 8 digits; empty: any) must be its digest. Errors: kNotFound; those of Propose().
+Result<Action> Approve(Context& context, const std::string& id, const std::string& digest,
+                       std::chrono::milliseconds wait_lock);
+
+// Drops a held change set. Errors: kNotFound.
+Result<Action> Reject(Context& context, const std::string& id, const std::string& reason);
+
+// Undoes a commit by another one, which goes through policy as any change set does.
+Result<Action> RollBack(Context& context, const std::string& id,
+                        std::chrono::milliseconds wait_lock);
+
+// Finishes what earlier processes left: commits that were cut short (the caller holds the lock).
+// Returns the ids that were brought to an end.
+Result<std::vector<std::string>> FinishInterrupted(Context& context, const WorkspaceLock& lock);
+
+// The change set of a proposal. Errors: kNotFound.
+Result<ChangeSet> LoadChangeSet(Context& context, const std::string& id);
+
+}  // namespace bailiff

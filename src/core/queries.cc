@@ -1,0 +1,135 @@
+#include "core/queries.h"
+
+#include <fcntl.h>
+
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "changeset/diff.h"
+#include "core/clerks.h"
+#include "core/documents.h"
+#include "core/proposals.h"
+#include "policy/policy.h"
+#include "sys/file.h"
+
+namespace bailiff {
+namespace {
+
+constexpr std::size_t kNamedMax = 5;
+
+DiffSources NoSources() {
+  const DiffSources::Read none = [](const Change&,
+                                    std::size_t) -> Result<std::optional<std::string>> {
+    return std::optional<std::string>();
+  };
+  return {none, none};
+}
+
+// Where the two sides of a committed change are: what a rollback would bring back, and what it
+// would take away.
+class CommittedContent {
+ public:
+  CommittedContent(const Context& context, const ChangeSet& inverse) : context_(context) {
+    for (const Change& change : inverse.changes) {
+      if (!change.content.path.empty()) old_[change.path] = change.content;
+      if (change.base.has_value()) new_[change.base_path()] = *change.base;
+    }
+  }
+
+  Result<std::optional<std::string>> Old(const Change& change, std::size_t bytes_max) const {
+    const auto found = old_.find(change.base_path());
+    if (found == old_.end()) return std::optional<std::string>();
+    const Content& content = found->second;
+    return ReadIfSame(context_.workspace().private_dir(), content.path, content.identity,
+                      content.identity.sha256, bytes_max);
+  }
+
+  Result<std::optional<std::string>> New(const Change& change, std::size_t bytes_max) const {
+    const auto found = new_.find(change.path);
+    if (found == new_.end()) return std::optional<std::string>();
+    return ReadIfSame(context_.workspace().root(), change.path, found->second, change.sha256,
+                      bytes_max);
+  }
+
+ private:
+  const Context& context_;
+  std::map<std::string, Content> old_;
+  std::map<std::string, Identity> new_;
+};
+
+Result<DiffSources> CommittedSources(Context& context, const std::string& id) {
+  const Result<Rollback> rollback = ClerkBuildRollback(context, id, id);
+  if (!rollback.ok()) {
+    if (rollback.error().code() == ErrorCode::kNotFound) return NoSources();
+    return rollback.error();
+  }
+  if (!rollback.value().conflicts.empty()) return NoSources();
+  const auto content = std::make_shared<CommittedContent>(context, rollback.value().set);
+  return DiffSources{
+      [content](const Change& change, std::size_t max) { return content->Old(change, max); },
+      [content](const Change& change, std::size_t max) { return content->New(change, max); }};
+}
+
+Result<DiffSources> SourcesFor(Context& context, const ProposalRow& row) {
+  switch (row.state) {
+    case ProposalState::kHeld:
+    case ProposalState::kApproved:
+    case ProposalState::kCommitting:
+      return UncommittedSources(context.workspace().root(), context.workspace().private_dir());
+    case ProposalState::kCommitted:
+      return CommittedSources(context, row.id);
+    case ProposalState::kNone:
+    case ProposalState::kDiscarded:
+    case ProposalState::kRejected:
+    case ProposalState::kDenied:
+    case ProposalState::kExpired:
+    case ProposalState::kConflict:
+    case ProposalState::kNeedsAttention:
+    case ProposalState::kRolledBack:
+      return NoSources();
+  }
+  CheckFailed("ProposalState out of range", __FILE__, __LINE__);
+}
+
+}  // namespace
+
+Result<std::string> ResolveId(Context& context, const std::string& text) {
+  const std::vector<std::string> ids = TRY(context.store().FindByPrefix(text));
+  if (text.empty() || ids.empty()) {
+    return Error(ErrorCode::kNotFound,
+                 "there is no execution or change set '" + text + "'; 'bailiff list' shows them");
+  }
+  if (ids.size() == 1) return ids[0];
+  std::string message = "'" + text + "' is the beginning of several ids:";
+  for (std::size_t i = 0; i < ids.size() && i < kNamedMax; ++i) message += " " + ids[i];
+  return Error(ErrorCode::kInvalidArgument, message + "; write more of it");
+}
+
+Result<std::string> DiffOf(Context& context, const std::string& id,
+                           const std::optional<std::string>& path) {
+  const Result<ProposalRow> row = context.store().GetProposal(id);
+  if (!row.ok()) {
+    if (row.error().code() != ErrorCode::kNotFound) return row.error();
+    return std::string("no changes\n");  // An execution that changed nothing.
+  }
+  const ChangeSet set = TRY(Decode(row.value().change_set));
+  const DiffSources sources = TRY(SourcesFor(context, row.value()));
+  DiffOptions options;
+  options.path = path;
+  options.protected_paths = ProtectedPathsIn(set, PolicyContext{});
+  return RenderDiff(set, sources, options);
+}
+
+Result<std::string> KeptOutputOf(const Context& context, const std::string& id, Stream stream) {
+  const std::string name = id + (stream == Stream::kOut ? ".stdout" : ".stderr");
+  const Entry entry{TRY(OpenDirBeneath(context.output_dir(), ".")), name};
+  const Result<Fd> file = OpenEntry(entry, O_RDONLY);
+  if (!file.ok()) {
+    if (file.error().code() == ErrorCode::kNotFound) return std::string();
+    return file.error();
+  }
+  return ReadAll(file.value(), static_cast<std::size_t>(kOutputBytesMax));
+}
+
+}  // namespace bailiff

@@ -1,0 +1,119 @@
+#include "core/upkeep.h"
+
+#include <fcntl.h>
+
+#include <boost/json.hpp>
+#include <set>
+
+#include "base/ids.h"
+#include "core/clerks.h"
+#include "core/executions.h"
+#include "core/proposals.h"
+#include "sandbox/stale.h"
+#include "sys/file.h"
+
+namespace bailiff {
+namespace {
+
+constexpr std::size_t kOutputsMax = 1'000'000;
+
+bool NeedsStage(ProposalState state) {
+  return state == ProposalState::kHeld || state == ProposalState::kApproved ||
+         state == ProposalState::kCommitting || state == ProposalState::kNeedsAttention;
+}
+
+// Ids of executions that are running somewhere: their staging directory is about to be used.
+Result<std::set<std::string>> RunningIds(Context& context) {
+  std::set<std::string> ids;
+  for (const ExecutionRow& row : TRY(context.store().RunningExecutions())) ids.insert(row.id);
+  return ids;
+}
+
+Result<std::int64_t> DropStaged(Context& context) {
+  const std::set<std::string> running = TRY(RunningIds(context));
+  std::int64_t dropped = 0;
+  for (const std::string& id : TRY(ListPrivate(context, "stage"))) {
+    if (!IsId(id) || running.contains(id)) continue;
+    const Result<ProposalRow> row = context.store().GetProposal(id);
+    if (row.ok() && NeedsStage(row.value().state)) continue;
+    if (!row.ok() && row.error().code() != ErrorCode::kNotFound) return row.error();
+    TRY(ClerkDiscardStaged(context, id));
+    ++dropped;
+  }
+  return dropped;
+}
+
+Result<std::int64_t> ForgetCommits(Context& context, std::int64_t before_ns) {
+  std::int64_t forgotten = 0;
+  std::set<std::string> ids;
+  for (std::string& name : TRY(ListPrivate(context, "undo"))) ids.insert(std::move(name));
+  for (const std::string& name : TRY(ListDir(context.journal().journal, kOutputsMax))) {
+    ids.insert(name.substr(0, name.find('.')));
+  }
+  for (const std::string& id : ids) {
+    if (!IsId(id)) continue;
+    const Result<ProposalRow> row = context.store().GetProposal(id);
+    if (!row.ok() && row.error().code() != ErrorCode::kNotFound) return row.error();
+    if (!row.ok()) continue;  // Not ours to judge: `bailiff doctor` shows what lies there.
+    const ProposalState state = row.value().state;
+    const bool ended = state == ProposalState::kCommitted || state == ProposalState::kRolledBack ||
+                       state == ProposalState::kConflict;
+    const std::int64_t since =
+        row.value().decided_ns != 0 ? row.value().decided_ns : row.value().created_ns;
+    if (!ended || since > before_ns) continue;
+    TRY(ClerkForget(context, id));
+    ++forgotten;
+  }
+  return forgotten;
+}
+
+Result<std::int64_t> DropOutputs(const Context& context, std::int64_t before_ns) {
+  std::int64_t dropped = 0;
+  for (const std::string& name : TRY(ListDir(context.output_dir(), kOutputsMax))) {
+    const std::optional<struct stat> st = TRY(StatAt(context.output_dir(), name));
+    if (!st.has_value() || ToNanos(st->st_mtim) > before_ns) continue;
+    TRY(Unlink(context.output_dir(), name));
+    ++dropped;
+  }
+  return dropped;
+}
+
+}  // namespace
+
+Result<Collected> CollectGarbage(Context& context, std::chrono::nanoseconds older_than,
+                                 std::chrono::milliseconds wait_lock) {
+  const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
+  TRY(FinishInterrupted(context, lock));
+  const std::int64_t before_ns = context.NowNanos() - older_than.count();
+  Collected collected;
+  collected.staged_dropped = TRY(DropStaged(context));
+  collected.commits_forgotten = TRY(ForgetCommits(context, before_ns));
+  collected.outputs_dropped = TRY(DropOutputs(context, before_ns));
+  boost::json::object data;
+  data["commits_forgotten"] = collected.commits_forgotten;
+  data["staged_dropped"] = collected.staged_dropped;
+  data["outputs_dropped"] = collected.outputs_dropped;
+  data["principal"] = context.principal();
+  TRY(context.ledger().Append("gc", data));
+  return collected;
+}
+
+Result<TidiedUp> TidyUp(Context& context) {
+  TRY(CleanStale());
+  TidiedUp tidied;
+  tidied.interrupted = TRY(FinishAbandoned(context));
+  ProposalFilter filter;
+  filter.state = ProposalState::kCommitting;
+  filter.limit = 1;
+  const bool stuck = !TRY(context.store().ListProposals(filter)).empty();
+  if (!stuck && !TRY(NeedsRecovery(context.journal().journal))) return tidied;
+  const Result<WorkspaceLock> lock = WorkspaceLock::Take(context, std::chrono::milliseconds(0));
+  if (!lock.ok()) {
+    if (lock.error().code() == ErrorCode::kResourceExhausted) return tidied;
+    return lock.error();
+  }
+  tidied.finished = TRY(FinishInterrupted(context, lock.value()));
+  return tidied;
+}
+
+}  // namespace bailiff

@@ -1,0 +1,437 @@
+#include "journal/format.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/sha256.h"
+#include "sys/file.h"
+
+namespace bailiff {
+namespace {
+
+enum class RecordType : std::uint8_t {
+  kBegin = 1,
+  kDecided = 2,
+  kApplied = 3,
+  kUndo = 4,
+  kUndone = 5,
+  kAttention = 6,
+  kRolledBack = 7,
+};
+
+constexpr std::string_view kSuffix = ".journal";
+constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kMagic = 0x314a4c42;  // "BLJ1"
+constexpr std::size_t kHeaderChecked = 4 + 1 + 4;
+constexpr std::size_t kHeaderSize = kHeaderChecked + 4;
+constexpr std::size_t kTrailerSize = Sha256::kSize;
+constexpr std::size_t kRecordBytesMax = 1UL << 31;
+constexpr std::size_t kJournalBytesMax = 1UL << 32;
+constexpr std::size_t kJournalsMax = 1'000'000;
+constexpr std::size_t kPathsBelowMax = 10'000'000;
+
+std::string FileName(const std::string& id) {
+  return id + std::string(kSuffix);
+}
+
+std::string Header(RecordType type, std::size_t size) {
+  ByteWriter writer;
+  writer.U32(kMagic);
+  writer.U8(static_cast<std::uint8_t>(type));
+  writer.U32(static_cast<std::uint32_t>(size));
+  return writer.data() + Sha256::Of(writer.data()).substr(0, 4);
+}
+
+std::string Record(RecordType type, std::string_view payload) {
+  std::string record = Header(type, payload.size());
+  record += payload;
+  record += Sha256::Of(record);
+  return record;
+}
+
+void WriteStep(const Step& step, ByteWriter* writer) {
+  writer->U8(static_cast<std::uint8_t>(step.kind));
+  writer->U64(step.change);
+  writer->Bytes(step.path);
+  writer->Bytes(step.store);
+  writer->Bytes(step.slot);
+  writer->Bytes(step.target);
+  writer->Bytes(step.mark);
+  Write(step.before, writer);
+  Write(step.after, writer);
+  writer->U8(step.sets_mtime ? 1 : 0);
+  writer->U8(step.unlocks ? 1 : 0);
+}
+
+Step ReadStep(ByteReader* reader) {
+  Step step;
+  const std::uint8_t kind = reader->U8();
+  if (kind < 1 || kind > 6) reader->Fail();
+  step.kind = static_cast<StepKind>(kind < 1 || kind > 6 ? 1 : kind);
+  step.change = reader->U64();
+  step.path = reader->Bytes();
+  step.store = reader->Bytes();
+  step.slot = reader->Bytes();
+  step.target = reader->Bytes();
+  step.mark = reader->Bytes();
+  step.before = ReadIdentity(reader);
+  step.after = ReadIdentity(reader);
+  step.sets_mtime = reader->U8() == 1;
+  step.unlocks = reader->U8() == 1;
+  return step;
+}
+
+std::string EncodeBegin(const Begin& begin) {
+  ByteWriter writer;
+  writer.U32(kVersion);
+  writer.Bytes(begin.rolls_back);
+  writer.U8(begin.stability == Stability::kStrong ? 1 : 0);
+  writer.U64(begin.root_ino);
+  writer.Bytes(begin.digest);
+  writer.Bytes(Encode(begin.set));
+  writer.U64(begin.steps.size());
+  for (const Step& step : begin.steps) WriteStep(step, &writer);
+  return writer.Take();
+}
+
+bool DecodeBegin(std::string_view payload, Begin* begin) {
+  ByteReader reader(payload);
+  if (reader.U32() != kVersion) return false;
+  begin->rolls_back = reader.Bytes();
+  begin->stability = reader.U8() == 1 ? Stability::kStrong : Stability::kWeak;
+  begin->root_ino = reader.U64();
+  begin->digest = reader.Bytes();
+  Result<ChangeSet> set = Decode(reader.Bytes());
+  if (!set.ok()) return false;
+  begin->set = std::move(set).value();
+  const std::uint64_t count = reader.U64();
+  for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
+    begin->steps.push_back(ReadStep(&reader));
+    const std::uint64_t change = begin->steps.back().change;
+    if (change != Step::kNoChange && change >= begin->set.changes.size()) reader.Fail();
+  }
+  return reader.ok() && reader.AtEnd();
+}
+
+void WriteProblems(const std::vector<PathProblem>& problems, ByteWriter* writer) {
+  writer->U64(problems.size());
+  for (const PathProblem& problem : problems) {
+    writer->Bytes(problem.path);
+    writer->Bytes(problem.reason);
+  }
+}
+
+std::vector<PathProblem> ReadProblems(ByteReader* reader) {
+  std::vector<PathProblem> problems;
+  const std::uint64_t count = reader->U64();
+  for (std::uint64_t i = 0; i < count && reader->ok(); ++i) {
+    std::string path = reader->Bytes();
+    std::string reason = reader->Bytes();
+    problems.push_back({std::move(path), std::move(reason)});
+  }
+  return problems;
+}
+
+std::string EncodeLeft(const std::vector<Left>& left) {
+  ByteWriter writer;
+  writer.U64(left.size());
+  for (const Left& entry : left) {
+    writer.U8(entry.present ? 1 : 0);
+    Write(entry.identity, &writer);
+    writer.U64(entry.below.size());
+    for (const std::string& path : entry.below) writer.Bytes(path);
+  }
+  return writer.Take();
+}
+
+bool DecodeLeft(std::string_view payload, std::vector<Left>* left) {
+  ByteReader reader(payload);
+  const std::uint64_t count = reader.U64();
+  for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
+    Left entry;
+    entry.present = reader.U8() == 1;
+    entry.identity = ReadIdentity(&reader);
+    const std::uint64_t below = reader.U64();
+    if (below > kPathsBelowMax) reader.Fail();
+    for (std::uint64_t j = 0; j < below && reader.ok(); ++j) entry.below.push_back(reader.Bytes());
+    left->push_back(std::move(entry));
+  }
+  return reader.ok() && reader.AtEnd();
+}
+
+// What may follow what: anything else is no journal of ours.
+bool CanFollow(JournalState state, bool begun, RecordType type) {
+  switch (type) {
+    case RecordType::kBegin:
+      return !begun;
+    case RecordType::kDecided:
+      return begun && state == JournalState::kUndecided;
+    case RecordType::kApplied:
+    case RecordType::kUndo:
+      return state == JournalState::kDecided;
+    case RecordType::kUndone:
+    case RecordType::kAttention:
+      return state == JournalState::kUndoing;
+    case RecordType::kRolledBack:
+      return state == JournalState::kApplied;
+  }
+  return false;
+}
+
+JournalState StateAfter(RecordType type) {
+  switch (type) {
+    case RecordType::kBegin:
+      return JournalState::kUndecided;
+    case RecordType::kDecided:
+      return JournalState::kDecided;
+    case RecordType::kApplied:
+      return JournalState::kApplied;
+    case RecordType::kUndo:
+      return JournalState::kUndoing;
+    case RecordType::kUndone:
+      return JournalState::kUndone;
+    case RecordType::kAttention:
+      return JournalState::kNeedsAttention;
+    case RecordType::kRolledBack:
+      return JournalState::kRolledBack;
+  }
+  CheckFailed("RecordType out of range", __FILE__, __LINE__);
+}
+
+// Takes one record's payload into the journal.
+bool Accept(RecordType type, std::string_view payload, Journal* journal) {
+  switch (type) {
+    case RecordType::kBegin:
+      return DecodeBegin(payload, &journal->begin);
+    case RecordType::kDecided:
+      return payload == journal->begin.digest && payload == Digest(journal->begin.set);
+    case RecordType::kApplied:
+      return DecodeLeft(payload, &journal->left) &&
+             journal->left.size() == journal->begin.set.changes.size();
+    case RecordType::kUndo: {
+      ByteReader reader(payload);
+      journal->undo_from = reader.U64();
+      journal->problems = ReadProblems(&reader);
+      return reader.ok() && reader.AtEnd() && journal->undo_from < journal->begin.steps.size();
+    }
+    case RecordType::kAttention: {
+      ByteReader reader(payload);
+      journal->problems = ReadProblems(&reader);
+      return reader.ok() && reader.AtEnd();
+    }
+    case RecordType::kUndone:
+    case RecordType::kRolledBack:
+      return payload.empty();
+  }
+  return false;
+}
+
+bool IsZero(std::string_view bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == '\0'; });
+}
+
+enum class Framing : std::uint8_t { kWhole, kTorn, kDamaged };
+
+struct Frame {
+  Framing framing = Framing::kTorn;
+  RecordType type = RecordType::kBegin;
+  std::size_t size = 0;  // Of the payload.
+};
+
+// Judges a header. A crash while a record is appended leaves less of it, or zeros that were never
+// written; bytes that are there and wrong are damage, which no crash makes.
+Frame ReadHeader(std::string_view rest) {
+  Frame frame;
+  if (rest.size() < kHeaderSize || IsZero(rest.substr(0, kHeaderSize))) return frame;
+  ByteReader reader(rest.substr(0, kHeaderChecked));
+  const std::uint32_t magic = reader.U32();
+  const std::uint8_t type = reader.U8();
+  frame.size = reader.U32();
+  const std::string check = Sha256::Of(rest.substr(0, kHeaderChecked)).substr(0, 4);
+  frame.framing = Framing::kDamaged;
+  if (magic != kMagic || type < 1 || type > 7 || frame.size > kRecordBytesMax) return frame;
+  if (check != rest.substr(kHeaderChecked, 4)) return frame;
+  frame.type = static_cast<RecordType>(type);
+  frame.framing = Framing::kWhole;
+  return frame;
+}
+
+Frame ReadFrame(std::string_view rest) {
+  Frame frame = ReadHeader(rest);
+  if (frame.framing != Framing::kWhole) return frame;
+  const std::size_t checked = kHeaderSize + frame.size;
+  const bool is_short = rest.size() < checked + kTrailerSize;
+  if (is_short || IsZero(rest.substr(checked, kTrailerSize))) {
+    frame.framing = Framing::kTorn;
+  } else if (Sha256::Of(rest.substr(0, checked)) != rest.substr(checked, kTrailerSize)) {
+    frame.framing = Framing::kDamaged;
+  }
+  return frame;
+}
+
+Error Damaged(const std::string& id, std::size_t offset) {
+  return Error(ErrorCode::kIo, FileName(id) + ": damaged at byte " + std::to_string(offset) +
+                                   ". Nothing was done for it; it needs inspection");
+}
+
+}  // namespace
+
+bool IsFinal(JournalState state) {
+  switch (state) {
+    case JournalState::kUndecided:
+    case JournalState::kDecided:
+    case JournalState::kUndoing:
+      return false;
+    case JournalState::kApplied:
+    case JournalState::kUndone:
+    case JournalState::kNeedsAttention:
+    case JournalState::kRolledBack:
+      return true;
+  }
+  CheckFailed("JournalState out of range", __FILE__, __LINE__);
+}
+
+Result<Journal> ReadJournal(const Fd& dir, const std::string& id) {
+  const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
+  const Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
+  const std::string bytes = TRY(ReadAll(file, kJournalBytesMax));
+  Journal journal;
+  bool begun = false;
+  while (journal.size < bytes.size()) {
+    const std::string_view rest = std::string_view(bytes).substr(journal.size);
+    const Frame frame = ReadFrame(rest);
+    if (frame.framing == Framing::kTorn) break;
+    if (frame.framing == Framing::kDamaged) return Damaged(id, journal.size);
+    const bool sound = CanFollow(journal.state, begun, frame.type) &&
+                       Accept(frame.type, rest.substr(kHeaderSize, frame.size), &journal);
+    if (!sound) return Damaged(id, journal.size);
+    begun = true;
+    journal.state = StateAfter(frame.type);
+    journal.size += kHeaderSize + frame.size + kTrailerSize;
+  }
+  if (journal.state != JournalState::kUndecided && journal.begin.set.id != id) {
+    return Damaged(id, 0);
+  }
+  return journal;
+}
+
+Result<JournalState> PeekJournal(const Fd& dir, const std::string& id) {
+  const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
+  const Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
+  const struct stat st = TRY(Stat(file));
+  JournalState state = JournalState::kUndecided;
+  std::int64_t offset = 0;
+  while (offset < st.st_size) {
+    const std::string header = TRY(ReadAt(file, offset, kHeaderSize));
+    const Frame frame = ReadHeader(header);
+    if (frame.framing == Framing::kTorn) break;
+    if (frame.framing == Framing::kDamaged) return Damaged(id, static_cast<std::size_t>(offset));
+    const std::size_t size = kHeaderSize + frame.size + kTrailerSize;
+    if (static_cast<std::int64_t>(size) > st.st_size - offset) break;
+    const auto trailer = offset + static_cast<std::int64_t>(kHeaderSize + frame.size);
+    const std::string check = TRY(ReadAt(file, trailer, kTrailerSize));
+    if (IsZero(check)) break;
+    state = StateAfter(frame.type);
+    offset += static_cast<std::int64_t>(size);
+  }
+  return state;
+}
+
+Result<std::vector<std::string>> ListJournals(const Fd& dir) {
+  const std::vector<std::string> names = TRY(ListDir(dir, kJournalsMax));
+  std::vector<std::string> ids;
+  for (const std::string& name : names) {
+    if (!name.ends_with(kSuffix)) continue;
+    std::string id = name.substr(0, name.size() - kSuffix.size());
+    if (IsId(id)) ids.push_back(std::move(id));
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
+  const std::string id = begin.set.id;
+  std::string bytes = EncodeBegin(begin);
+  if (bytes.size() > kRecordBytesMax) {
+    return Error(ErrorCode::kResourceExhausted, "journal: change set is too large");
+  }
+  bytes = Record(RecordType::kBegin, bytes) + Record(RecordType::kDecided, begin.digest);
+  const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
+  JournalFile journal(TRY(OpenEntry(entry, O_CREAT | O_EXCL | O_RDWR | O_APPEND, 0600)));
+  const Status written = [&]() -> Status {
+    // What is appended later is shorter than this, and must not meet a full disk. A file system
+    // that cannot reserve is no reason to refuse.
+    const auto reserved = static_cast<off_t>(2 * bytes.size() + 4096);
+    if (::fallocate(journal.file_.get(), FALLOC_FL_KEEP_SIZE, 0, reserved) != 0 &&
+        (errno == ENOSPC || errno == EDQUOT)) {
+      return Error::FromErrno(errno, "reserve " + entry.name);
+    }
+    TRY(WriteAll(journal.file_, bytes));
+    TRY(Fsync(journal.file_));
+    return Fsync(entry.dir);
+  }();
+  if (!written.ok()) {
+    // Not decided for anyone who reads the directory after this; the first error is what matters.
+    (void)RemoveJournal(dir, id);
+    return written.error();
+  }
+  return journal;
+}
+
+Result<JournalFile> JournalFile::Open(const Fd& dir, const std::string& id, std::size_t size) {
+  const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
+  Fd file = TRY(OpenEntry(entry, O_RDWR | O_APPEND | O_NONBLOCK));
+  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
+    return Error::FromErrno(errno, "truncate " + entry.name);
+  }
+  return JournalFile(std::move(file));
+}
+
+Status JournalFile::Append(std::string_view record) {
+  const struct stat st = TRY(Stat(file_));
+  const Status written = WriteAll(file_, record);
+  if (!written.ok()) {
+    // A torn end is ignored by readers anyway; the first error is what matters.
+    (void)::ftruncate(file_.get(), st.st_size);
+    return written;
+  }
+  return Fsync(file_);
+}
+
+Status JournalFile::AppendApplied(const std::vector<Left>& left) {
+  return Append(Record(RecordType::kApplied, EncodeLeft(left)));
+}
+
+Status JournalFile::AppendUndo(std::uint64_t undo_from, const std::vector<PathProblem>& problems) {
+  ByteWriter writer;
+  writer.U64(undo_from);
+  WriteProblems(problems, &writer);
+  return Append(Record(RecordType::kUndo, writer.data()));
+}
+
+Status JournalFile::AppendUndone() {
+  return Append(Record(RecordType::kUndone, ""));
+}
+
+Status JournalFile::AppendAttention(const std::vector<PathProblem>& problems) {
+  ByteWriter writer;
+  WriteProblems(problems, &writer);
+  return Append(Record(RecordType::kAttention, writer.data()));
+}
+
+Status JournalFile::AppendRolledBack() {
+  return Append(Record(RecordType::kRolledBack, ""));
+}
+
+Status RemoveJournal(const Fd& dir, const std::string& id) {
+  const Status removed = Unlink(dir, FileName(id));
+  if (!removed.ok() && removed.error().sys_errno() != ENOENT) return removed;
+  return Fsync(dir);
+}
+
+}  // namespace bailiff

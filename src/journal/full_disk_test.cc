@@ -1,0 +1,75 @@
+#include <sys/mount.h>
+
+#include "tests/crash/tree_fixture.h"
+#include "tests/support/requires.h"
+
+namespace bailiff {
+namespace {
+
+// A workspace, or a journal, on a file system of a few pages.
+class FullDiskTest : public ::testing::Test {
+ protected:
+  FullDiskTest() : dir_(::testing::TempDir() + "full_disk_" + std::to_string(::getpid())) {
+    std::filesystem::create_directories(dir_ + "/tree");
+  }
+  ~FullDiskTest() override {
+    tree_.reset();
+    for (const char* sub : {"/tree/ws", "/tree/journal"})
+      ::umount2((dir_ + sub).c_str(), MNT_DETACH);
+    std::filesystem::remove_all(dir_);
+  }
+  void MountAt(const char* sub, const char* options) {
+    tree_ = std::make_unique<Tree>(dir_ + "/tree");
+    const std::string where = dir_ + "/tree" + sub;
+    mounted_ = ::mount("none", where.c_str(), "tmpfs", 0, options) == 0;
+    std::filesystem::create_directories(dir_ + "/tree/ws/.bailiff");
+    tree_->Open();
+  }
+
+  const std::string dir_;
+  std::unique_ptr<Tree> tree_;
+  bool mounted_ = false;
+};
+
+TEST_F(FullDiskTest, AFullJournalRefusesAndLeavesNothing) {
+  MountAt("/journal", "size=16k");
+  REQUIRES(mounted_, "cannot mount a tmpfs");
+  Edits edits(*tree_);
+  for (int i = 0; i < 200; ++i) edits.Create("f" + std::to_string(i), "x");
+  const ChangeSet set = edits.Build();
+  EXPECT_THAT(CommitAll(*tree_, set), FailsWith(ErrorCode::kResourceExhausted));
+  EXPECT_EQ(tree_->Snapshot(), "");
+  EXPECT_EQ(tree_->Private("undo"), "");
+  EXPECT_EQ(NeedsRecovery(tree_->journal()).value(), false);
+  EXPECT_EQ(ListDir(tree_->journal(), 10).value().size(), 0U);
+}
+
+TEST_F(FullDiskTest, AFullWorkspaceUndoesWhatWasApplied) {
+  MountAt("/ws", "size=1m,nr_inodes=15");
+  REQUIRES(mounted_, "cannot mount a tmpfs");
+  tree_->File("base", "base");
+  Edits edits(*tree_);
+  edits.Create("f", "f").Modify("base", "BASE");
+  // On a tmpfs each further name takes one of its inodes.
+  for (int i = 0; i < 10; ++i) edits.Link("link" + std::to_string(i), "f");
+  const ChangeSet set = edits.Build();
+  const std::string before = tree_->Snapshot();
+  EXPECT_THAT(CommitAll(*tree_, set), FailsWith(ErrorCode::kResourceExhausted));
+  EXPECT_EQ(tree_->Snapshot(), before);
+  EXPECT_EQ(tree_->Private("undo"), "");
+  EXPECT_EQ(ReportOf(tree_->journal(), kCommitId).value()->outcome, CommitOutcome::kConflict);
+}
+
+TEST_F(FullDiskTest, AFullWorkspaceMayRefuseBeforeItDecides) {
+  MountAt("/ws", "size=1m,nr_inodes=12");
+  REQUIRES(mounted_, "cannot mount a tmpfs");
+  Edits edits(*tree_);
+  for (int i = 0; i < 10; ++i) edits.MakeDir("d" + std::to_string(i));
+  EXPECT_THAT(CommitAll(*tree_, edits.Build()), FailsWith(ErrorCode::kResourceExhausted));
+  EXPECT_EQ(tree_->Snapshot(), "");
+  EXPECT_EQ(tree_->Private("stage"), std::string(kCommitId) + "\n");
+  EXPECT_FALSE(ReportOf(tree_->journal(), kCommitId).value().has_value());
+}
+
+}  // namespace
+}  // namespace bailiff

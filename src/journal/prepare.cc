@@ -1,0 +1,310 @@
+#include "journal/prepare.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+#include <utility>
+
+#include "base/bytes.h"
+#include "journal/attributes.h"
+#include "journal/conflicts.h"
+#include "sys/file.h"
+#include "workspace/tree.h"
+
+namespace bailiff {
+namespace {
+
+constexpr std::size_t kStagedNamesMax = 10'000'000;
+
+Error NotAsDecided(const Change& change, std::string_view why) {
+  return Error(ErrorCode::kInvalidArgument,
+               EscapeForTerminal(change.path, Lines::kSingle) +
+                   ": staged content changed after it was decided: " + std::string(why));
+}
+
+// Exactly what was recorded, the time of the last change of anything included.
+bool IsUntouched(const Identity& then, const Identity& now) {
+  return then.type == now.type && then.ino == now.ino && then.dev == now.dev &&
+         then.size == now.size && then.mode == now.mode && then.mtime_ns == now.mtime_ns &&
+         then.ctime_ns == now.ctime_ns && then.link_target == now.link_target;
+}
+
+Status VerifyContent(const Fd& private_dir, const Change& change) {
+  const std::string& path = change.content.path;
+  const Seen seen = TRY(Look(private_dir, path));
+  if (!seen.known) return NotAsDecided(change, "it is gone");
+  const Identity& now = seen.identity;
+  if (now.type != change.type)
+    return NotAsDecided(change, "it is a " + std::string(Name(now.type)));
+  if (now.type == EntryType::kDir) return Ok();
+  if (now.type == EntryType::kSymlink) {
+    return now.link_target == change.link_target ? Ok() : NotAsDecided(change, "another target");
+  }
+  // Another name would let its holder write to the file after it was committed.
+  const bool restored = change.Has(ChangeFlag::kRestored);
+  if (!restored && now.nlink != 1) return NotAsDecided(change, "it has another name");
+  const bool as_it_was = now.mode == change.mode && now.mtime_ns == change.mtime_ns;
+  if (restored && !as_it_was) return NotAsDecided(change, "another mode or time");
+  if (IsUntouched(change.content.identity, now)) return Ok();
+  const std::string digest = TRY(HashBeneath(private_dir, path));
+  return digest == change.sha256 ? Ok() : NotAsDecided(change, "other bytes");
+}
+
+class Preparer {
+ public:
+  Preparer(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
+           const StepHook& before, std::vector<Step>* steps)
+      : dirs_(dirs), set_(set), index_(index), before_(before), steps_(*steps) {}
+
+  Status Run() {
+    const struct stat root = TRY(Stat(dirs_.workspace));
+    owner_ = root.st_uid;
+    group_ = root.st_gid;
+    for (std::size_t i = 0; i < set_.changes.size(); ++i) {
+      const bool made = set_.changes[i].op == ChangeOp::kCreate;
+      if (made && set_.changes[i].type == EntryType::kDir)
+        made_dirs_.emplace(set_.changes[i].path, i);
+    }
+    for (Step& step : steps_) {
+      if (step.kind == StepKind::kMark) continue;
+      const Change& change = set_.changes[step.change];
+      switch (step.kind) {
+        case StepKind::kDetach:
+        case StepKind::kLink:
+        case StepKind::kMark:
+          break;
+        case StepKind::kAttach:
+          if (change.op != ChangeOp::kMove) TRY(PrepareArrival(change, &step));
+          break;
+        case StepKind::kExchange:
+          TRY(PrepareArrival(change, &step));
+          break;
+        case StepKind::kMetadata:
+          CompleteMetadata(change, &step);
+          break;
+      }
+    }
+    std::erase_if(steps_, [](const Step& step) {
+      return step.kind == StepKind::kMetadata && !step.sets_mtime &&
+             step.before.mode == step.after.mode;
+    });
+    return Unlock();
+  }
+
+ private:
+  void Before(std::string_view what, const std::string& path) {
+    if (before_) before_(std::string(what) + " " + path);
+  }
+
+  Status PrepareArrival(const Change& change, Step* step) {
+    const bool restored = change.Has(ChangeFlag::kRestored);
+    if (change.content.path.empty()) TRY(Make(change, *step));
+    if (restored && change.type == EntryType::kDir) TRY(UnlockStored(*step));
+    if (!restored && change.type == EntryType::kFile) TRY(AdjustFile(change, *step));
+    const std::optional<Identity> now = TRY(IdentityBeneath(dirs_.private_dir, step->store));
+    if (!now.has_value()) return NotAsDecided(change, "it is gone");
+    step->after = *now;
+    step->after.sha256 = change.sha256;
+    if (change.type == EntryType::kDir) prepared_dirs_.emplace(change.path, *now);
+    return Ok();
+  }
+
+  // A directory, or a symbolic link. What an earlier attempt left is made anew.
+  Status Make(const Change& change, const Step& step) {
+    const Entry entry = TRY(OpenParent(dirs_.private_dir, step.store));
+    Before("make", change.path);
+    TRY(RemoveTree(entry.dir, entry.name));
+    if (change.type == EntryType::kSymlink) {
+      TRY(MakeSymlink(entry.dir, entry.name, change.link_target));
+      TRY(GiveToOwner(entry, change));
+      const Fd link = TRY(OpenEntry(entry, O_PATH));
+      return SetMtime(link, change.mtime_ns);
+    }
+    TRY(MakeDir(entry.dir, entry.name, 0700));
+    TRY(GiveToOwner(entry, change));
+    const Fd dir = TRY(OpenEntry(entry, O_RDONLY | O_DIRECTORY));
+    Inheritance from = TRY(InheritanceAt(ParentOf(change.path)));
+    const std::uint32_t mode = TRY(Inherit(dir, from, change.mode));
+    made_modes_[change.path] = mode;
+    if (!from.setgid) from.gid = group_;
+    inherited_.insert_or_assign(change.path, std::move(from));
+    return SetMode(dir, 0700);
+  }
+
+  Status GiveToOwner(const Entry& entry, const Change& change) {
+    if (::geteuid() != 0) return Ok();
+    if (change.base.has_value()) return SetOwner(entry, change.base->uid, change.base->gid);
+    const Inheritance from = TRY(InheritanceAt(ParentOf(change.path)));
+    return SetOwner(entry, owner_, from.setgid ? from.gid : group_);
+  }
+
+  // Mode and mtime are part of what was decided; a create also inherits.
+  Status AdjustFile(const Change& change, const Step& step) {
+    const Entry entry = TRY(OpenParent(dirs_.private_dir, step.store));
+    const std::optional<Identity> now = TRY(IdentityAt(entry.dir, entry.name));
+    if (!now.has_value()) return NotAsDecided(change, "it is gone");
+    Inheritance from;
+    if (change.op == ChangeOp::kCreate) from = TRY(InheritanceAt(ParentOf(change.path)));
+    const bool inherits = (from.setgid && from.gid != now->gid) || !from.default_acl.empty();
+    const bool as_decided = now->mode == change.mode && now->mtime_ns == change.mtime_ns;
+    if (!inherits && as_decided) return Ok();
+    Before("adjust", change.path);
+    const Fd file = TRY(OpenEntry(entry, inherits ? O_RDONLY | O_NONBLOCK : O_PATH));
+    std::uint32_t mode = change.mode;
+    if (inherits) mode = TRY(Inherit(file, from, mode));
+    TRY(SetMode(file, mode));
+    return SetMtime(file, change.mtime_ns);
+  }
+
+  // What an entry that arrives in the final directory `path` inherits.
+  Result<Inheritance> InheritanceAt(std::string_view path) {
+    const std::string key(path);
+    const auto known = inherited_.find(key);
+    if (known != inherited_.end()) return known->second;
+    const auto made = made_dirs_.find(key);
+    Inheritance inheritance;
+    if (made != made_dirs_.end()) {  // A restored one: others are known by now.
+      const Fd dir =
+          TRY(OpenDirBeneath(dirs_.private_dir, set_.changes[made->second].content.path, O_PATH));
+      inheritance = TRY(InheritanceOf(dir));
+    } else {
+      const Fd dir = TRY(OpenDirBeneath(dirs_.workspace, index_.ToBase(path).value_or(""), O_PATH));
+      inheritance = TRY(InheritanceOf(dir));
+    }
+    inherited_.emplace(key, inheritance);
+    return inheritance;
+  }
+
+  void CompleteMetadata(const Change& change, Step* step) {
+    if (change.op != ChangeOp::kCreate) return;
+    const auto prepared = prepared_dirs_.find(change.path);
+    if (prepared == prepared_dirs_.end()) return;
+    step->before = prepared->second;
+    step->after = prepared->second;
+    const auto mode = made_modes_.find(change.path);
+    step->after.mode = mode == made_modes_.end() ? change.mode : mode->second;
+    step->after.mtime_ns = change.mtime_ns;
+  }
+
+  // Renaming a directory writes to it. What is put aside may keep the wider mode: the change says
+  // which one it gets.
+  Status UnlockStored(const Step& step) {
+    const Fd dir = TRY(OpenDirBeneath(dirs_.private_dir, step.store, O_PATH));
+    if (MayChange(dir)) return Ok();
+    const struct stat st = TRY(Stat(dir));
+    return SetMode(dir, (st.st_mode & 07777) | 0700);
+  }
+
+  // A script may write in a directory that was 0500 before and is 0500 after. This process cannot,
+  // unless it is privileged: such directories are opened first, and end with their own mode.
+  Status Unlock() {
+    std::set<std::string> dirs;  // Base paths, shallowest first.
+    for (const Step& step : steps_) {
+      const bool in_base = step.kind == StepKind::kDetach;
+      if (in_base) dirs.emplace(ParentOf(step.path));
+      if (in_base && step.before.type == EntryType::kDir) dirs.insert(step.path);
+      const bool in_final = step.kind == StepKind::kAttach || step.kind == StepKind::kExchange ||
+                            step.kind == StepKind::kLink;
+      if (!in_final) continue;
+      const std::optional<std::string> base = index_.ToBase(ParentOf(step.path));
+      if (base.has_value()) dirs.insert(*base);
+    }
+    std::vector<Step> unlocks;
+    for (const std::string& path : dirs) {
+      const Fd dir = TRY(OpenDirBeneath(dirs_.workspace, path, O_PATH));
+      if (path.empty() || MayChange(dir)) continue;
+      const std::optional<Identity> now = TRY(IdentityBeneath(dirs_.workspace, path));
+      if (!now.has_value()) continue;
+      Step unlock;
+      unlock.kind = StepKind::kMetadata;
+      unlock.path = path;
+      unlock.unlocks = true;
+      unlock.before = *now;
+      unlock.after = *now;
+      unlock.after.mode |= 0700;
+      Relock(unlock);
+      unlocks.push_back(std::move(unlock));
+    }
+    steps_.insert(steps_.begin(), unlocks.begin(), unlocks.end());
+    OrderMetadata(&steps_);
+    return Ok();
+  }
+
+  void Relock(const Step& unlock) {
+    std::optional<std::string> path = index_.ToFinal(unlock.path);
+    if (!path.has_value()) return;
+    for (Step& step : steps_) {
+      if (step.kind != StepKind::kMetadata || step.path != *path) continue;
+      step.before.mode = unlock.after.mode;
+      return;
+    }
+    Step relock = unlock;
+    relock.path = *std::move(path);
+    relock.unlocks = false;
+    std::swap(relock.before, relock.after);
+    steps_.push_back(std::move(relock));
+  }
+
+  const JournalDirs& dirs_;
+  const ChangeSet& set_;
+  const SetIndex& index_;
+  const StepHook& before_;
+  std::vector<Step>& steps_;
+  uid_t owner_ = 0;
+  gid_t group_ = 0;
+  std::unordered_map<std::string, std::size_t> made_dirs_;
+  std::unordered_map<std::string, Inheritance> inherited_;     // By final path of the directory.
+  std::unordered_map<std::string, Identity> prepared_dirs_;    // By final path.
+  std::unordered_map<std::string, std::uint32_t> made_modes_;  // By final path.
+};
+
+}  // namespace
+
+Status VerifyStaged(const Fd& private_dir, const ChangeSet& set, const SetIndex& index) {
+  const Recognizer recognizer(Stability::kStrong);
+  for (std::size_t i = 0; i < set.changes.size(); ++i) {
+    const Change& change = set.changes[i];
+    if (change.content.path.empty()) continue;
+    TRY(VerifyContent(private_dir, change));
+    const bool is_unit = change.type == EntryType::kDir && !index.IsCarried(i);
+    if (!is_unit) continue;
+    const Problems problems =
+        TRY(CheckUnit(private_dir, change.content.path, index, i, recognizer, Below::kRestored));
+    if (problems.empty()) continue;
+    return NotAsDecided(change, problems.front().path + " " + problems.front().reason);
+  }
+  return Ok();
+}
+
+Status Prepare(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
+               const StepHook& before, std::vector<Step>* steps) {
+  return Preparer(dirs, set, index, before, steps).Run();
+}
+
+Status RemovePrepared(const Fd& private_dir, const std::string& id) {
+  const Result<Fd> stage = OpenDirBeneath(private_dir, "stage/" + id);
+  if (!stage.ok()) return IsGoneParent(stage.error()) ? Ok() : Status(stage.error());
+  const std::vector<std::string> names = TRY(ListDir(stage.value(), kStagedNamesMax));
+  for (const std::string& name : names) {
+    const bool prepared = name.starts_with("new-") || name.starts_with("link-");
+    if (prepared) TRY(RemoveTree(stage.value(), name));
+  }
+  return Ok();
+}
+
+Result<Fd> EnsureDir(const Fd& root, std::string_view path, mode_t mode) {
+  Fd dir = TRY(OpenDirBeneath(root, "."));
+  while (!path.empty()) {
+    const std::string name(path.substr(0, path.find('/')));
+    path.remove_prefix(std::min(path.size(), name.size() + 1));
+    const Status made = MakeDir(dir, name, mode);
+    if (!made.ok() && made.error().sys_errno() != EEXIST) return made.error();
+    dir = TRY(OpenDirBeneath(dir, name));
+  }
+  return dir;
+}
+
+}  // namespace bailiff

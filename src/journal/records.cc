@@ -1,0 +1,100 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "journal/attributes.h"
+#include "journal/durability.h"
+#include "journal/format.h"
+#include "journal/inspect.h"
+#include "journal/journal.h"
+#include "sys/file.h"
+
+namespace bailiff {
+namespace {
+
+Status CheckId(const std::string& id) {
+  if (IsId(id)) return Ok();
+  return Error(ErrorCode::kInvalidArgument,
+               "'" + EscapeForTerminal(id, Lines::kSingle) + "' is not an id");
+}
+
+Status RemoveFrom(const Fd& private_dir, std::string_view parent, const std::string& name) {
+  const Result<Fd> dir = OpenDirBeneath(private_dir, parent);
+  if (!dir.ok()) return IsGoneParent(dir.error()) ? Ok() : Status(dir.error());
+  TRY(RemoveTree(dir.value(), name));
+  return Fsync(dir.value());
+}
+
+Status GiveTo(const Entry& entry, const struct stat& owner) {
+  const std::optional<struct stat> now = TRY(StatAt(entry.dir, entry.name));
+  const bool given = now.has_value() && now->st_uid == owner.st_uid && now->st_gid == owner.st_gid;
+  if (given || ::geteuid() != 0) return Ok();
+  return SetOwner(entry, owner.st_uid, owner.st_gid);
+}
+
+Result<Fd> EnterOrMake(const Fd& dir, const std::string& name, const struct stat& owner) {
+  Result<Fd> below = OpenDirBeneath(dir, name);
+  if (below.ok() || below.error().sys_errno() != ENOENT) {
+    const int sys_errno = below.ok() ? 0 : below.error().sys_errno();
+    const bool no_dir = sys_errno == ELOOP || sys_errno == ENOTDIR;
+    if (!no_dir) return below;
+    return Error(ErrorCode::kPermissionDenied,
+                 "write record: " + name + ": is not a directory; links are not followed");
+  }
+  const Status made = MakeDir(dir, name, 0755);
+  if (!made.ok() && made.error().sys_errno() != EEXIST) return made.error();
+  Entry entry{TRY(OpenDirBeneath(dir, ".")), name};
+  TRY(GiveTo(entry, owner));
+  Fd opened = TRY(OpenDirBeneath(dir, name));
+  const struct stat st = TRY(Stat(opened));
+  TRY(SetMode(opened, (st.st_mode & 07000) | 0755));  // Whatever the umask says.
+  TRY(Fsync(dir));
+  return opened;
+}
+
+}  // namespace
+
+Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set) {
+  const Stability stability = TRY(StabilityOf(dirs.private_dir));
+  return SyncStagedContent(dirs.private_dir, set, stability);
+}
+
+Status DiscardStaged(const Fd& private_dir, const std::string& id) {
+  TRY(CheckId(id));
+  return RemoveFrom(private_dir, "stage", id);
+}
+
+Status Forget(const JournalDirs& dirs, const std::string& id) {
+  TRY(CheckId(id));
+  const Result<JournalState> state = PeekJournal(dirs.journal, id);
+  if (state.ok() && !IsFinal(state.value())) {
+    return Error(ErrorCode::kConflict, "forget " + id + ": it was cut short; recover it first");
+  }
+  // The journal goes last: while it is there, a later call knows what else to remove.
+  TRY(RemoveFrom(dirs.private_dir, "stage", id));
+  TRY(RemoveFrom(dirs.private_dir, "undo", id));
+  return RemoveJournal(dirs.journal, id);
+}
+
+Status WriteRecord(const Fd& workspace, std::string_view path, std::string_view bytes) {
+  TRY(ValidatePath(path));
+  const struct stat owner = TRY(Stat(workspace));
+  Fd dir = TRY(OpenDirBeneath(workspace, "."));
+  std::string_view rest = path;
+  for (std::size_t slash = rest.find('/'); slash != std::string_view::npos;
+       slash = rest.find('/')) {
+    Fd below = TRY(EnterOrMake(dir, std::string(rest.substr(0, slash)), owner));
+    dir = std::move(below);
+    rest.remove_prefix(slash + 1);
+  }
+  const std::string name(rest);
+  TRY(ReplaceFile(dir, name, bytes, 0644));
+  const Entry entry{std::move(dir), name};
+  return GiveTo(entry, owner);
+}
+
+}  // namespace bailiff
