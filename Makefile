@@ -24,7 +24,7 @@ CACHE_HOME := $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache),$(CURDIR)/buil
 TIDY_CACHE ?= $(CACHE_HOME)/bailiff-tidy
 TEST_DIR := build-test$(if $(filter-out OFF,$(SANITIZE)),-sanitize)
 LINT_DIR := build-lint
-PYTEST_SUITES := tools tests/scripts tests/e2e tests/property
+PYTEST_SUITES := tools tests/scripts tests/e2e tests/property tests/kernels
 
 # A fresh clone finds the objects of another: paths inside the checkout are not part of their key.
 export CCACHE_BASEDIR := $(CURDIR)
@@ -53,7 +53,7 @@ build:
 	@echo '== build: release, build/bailiff'
 	@tools/install-deps.sh build
 	@$(CONFIGURE) -B build -DCMAKE_BUILD_TYPE=Release
-	@cmake --build build -j $(JOBS)
+	@cmake --build build -j $(JOBS) --target bailiff
 
 test-build:
 	@echo '== test-build: $(TEST_DIR), SANITIZE=$(SANITIZE)'

@@ -7,13 +7,13 @@ set -euo pipefail
 
 build=(
   g++ cmake ninja-build ccache make git pkg-config
-  libboost1.81-dev libboost-json1.81-dev libsqlite3-dev libssl-dev libseccomp-dev libcap-dev
+  libboost1.81-dev libboost-json1.81-dev libsqlite3-dev libssl-dev libseccomp-dev
   libcli11-dev libtomlplusplus-dev libfmt-dev libgtest-dev libgmock-dev
-  python3 python3-pypdf python3-pil python3-docx
+  python3 python3-pypdf python3-pil
 )
 test=(
   "${build[@]}"
-  python3-pytest strace attr acl e2fsprogs util-linux poppler-utils procps sqlite3 binutils
+  python3-pytest strace attr acl e2fsprogs util-linux poppler-utils procps sqlite3 binutils user-mode-linux kmod
 )
 lint=(clang-format clang-tidy clang binutils python3 python3-pytest)
 

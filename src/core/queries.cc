@@ -18,12 +18,12 @@ namespace {
 
 constexpr std::size_t kNamedMax = 5;
 
+Result<std::optional<std::string>> ReadNothing(const Change& /*change*/, std::size_t /*max*/) {
+  return std::optional<std::string>();
+}
+
 DiffSources NoSources() {
-  const DiffSources::Read none = [](const Change&,
-                                    std::size_t) -> Result<std::optional<std::string>> {
-    return std::optional<std::string>();
-  };
-  return {none, none};
+  return {ReadNothing, ReadNothing};
 }
 
 // Where the two sides of a committed change are: what a rollback would bring back, and what it

@@ -14,9 +14,7 @@ class CommitTest : public ::testing::Test {
  protected:
   CommitTest() : tree_(Dir() + "_own") {}
 
-  static std::string Dir() {
-    return ::testing::TempDir() + "commit_test_" + std::to_string(::getpid());
-  }
+  static std::string Dir() { return ScratchDir("commit_test"); }
 
   void Committed(const Result<CommitReport>& report) {
     ASSERT_THAT(report, IsOk());

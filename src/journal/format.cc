@@ -397,7 +397,7 @@ Status JournalFile::Append(std::string_view record) {
   const Status written = WriteAll(file_, record);
   if (!written.ok()) {
     // A torn end is ignored by readers anyway; the first error is what matters.
-    (void)::ftruncate(file_.get(), st.st_size);
+    [[maybe_unused]] const int cut = ::ftruncate(file_.get(), st.st_size);
     return written;
   }
   return Fsync(file_);

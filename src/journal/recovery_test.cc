@@ -12,8 +12,7 @@ class RecoveryTest : public ::testing::Test {
   // A commit of three changes that died right before `step`.
   void Restart(const char* step = "") {
     tree_ = nullptr;
-    tree_ = std::make_unique<Tree>(::testing::TempDir() + "recovery_test_" +
-                                   std::to_string(::getpid()));
+    tree_ = std::make_unique<Tree>(ScratchDir("recovery_test"));
     tree_->File("f", "old");
     tree_->File("gone", "gone");
     before_ = tree_->Snapshot();
@@ -164,7 +163,7 @@ TEST_F(RecoveryTest, AnotherWorkspacesJournalIsRefused) {
 
 class RecordTest : public ::testing::Test {
  protected:
-  RecordTest() : tree_(::testing::TempDir() + "record_test_" + std::to_string(::getpid())) {}
+  RecordTest() : tree_(ScratchDir("record_test")) {}
   const Tree tree_;
 };
 

@@ -217,6 +217,12 @@ CgroupUsage Cgroup::Read() const {
   return usage;
 }
 
+std::int64_t Cgroup::AnonymousBytes() const {
+  if (memory_ == Backend::kV2) return ReadKey(unified_ + "/memory.stat", "anon");
+  if (memory_ == Backend::kV1) return ReadKey(v1_memory_ + "/memory.stat", "total_rss");
+  return 0;
+}
+
 Status Cgroup::Remove() {
   leaf_ = Fd();
   Status result = Ok();

@@ -68,6 +68,9 @@ class Cgroup {
 
   CgroupUsage Read() const;
 
+  // Memory that no file backs, of all its processes. 0 where limits_memory() is false.
+  std::int64_t AnonymousBytes() const;
+
   // Waits until nothing is in them, and removes them. Errors: kIo after some seconds.
   Status Remove();
 

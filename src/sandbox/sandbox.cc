@@ -27,8 +27,7 @@ namespace {
 using std::chrono::milliseconds;
 
 // How often what the kernel does not tell us is looked at.
-constexpr milliseconds kScratchTick{50};
-constexpr milliseconds kMemoryTick{20};
+constexpr milliseconds kLookTick{20};
 constexpr double kMicrosPerSecond = 1e6;
 
 // Fewer free bytes than this is full: the next page does not fit.
@@ -59,8 +58,12 @@ std::int64_t ScratchBytes(const SandboxState& state) {
 }
 
 Status LookAtMemory(SandboxState* state) {
-  if (state->cgroup->limits_memory() || state->watchdog_killed) return Ok();
-  const std::int64_t bytes = TreeMemoryBytes(state->init->pid());
+  if (state->watchdog_killed) return Ok();
+  // The cgroup's own limit is memory plus scratch, since both are memory to it: it holds whatever
+  // happens, and what the processes may have of it is looked at here.
+  const bool accounted = state->cgroup->limits_memory();
+  const std::int64_t bytes =
+      accounted ? state->cgroup->AnonymousBytes() : TreeMemoryBytes(state->init->pid());
   state->memory_peak_bytes = std::max(state->memory_peak_bytes, bytes);
   if (bytes <= state->limits.memory_bytes) return Ok();
   state->watchdog_killed = true;
@@ -76,11 +79,10 @@ Status LookAtClock(SandboxState* state) {
 }
 
 milliseconds UntilNextLook(const SandboxState& state) {
-  const milliseconds tick = state.cgroup->limits_memory() ? kScratchTick : kMemoryTick;
-  if (state.timed_out) return tick;
+  if (state.timed_out) return kLookTick;
   const auto passed =
       std::chrono::duration_cast<milliseconds>(SystemClock().Steady() - state.started);
-  return std::clamp(state.limits.timeout - passed + milliseconds(1), milliseconds(0), tick);
+  return std::clamp(state.limits.timeout - passed + milliseconds(1), milliseconds(0), kLookTick);
 }
 
 // How the program's first process ended. Nothing when pid 1 was killed before it could say.

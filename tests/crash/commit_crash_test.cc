@@ -8,13 +8,6 @@ namespace {
 
 constexpr int kStepsMax = 500;
 
-// In memory where possible: a killed process loses nothing that it wrote, so what is synced makes
-// no difference here but for the time that it takes.
-std::string Unique(const char* name) {
-  const std::string dir = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm/" : ::testing::TempDir();
-  return dir + "bailiff_crash_" + name + "_" + std::to_string(::getpid());
-}
-
 // What an undisturbed commit makes of the tree, and a rollback of it.
 struct World {
   std::string before;
@@ -22,7 +15,7 @@ struct World {
 };
 
 World Undisturbed() {
-  const Tree tree(Unique("undisturbed"));
+  const Tree tree(ScratchDir("crash_undisturbed"));
   MakeEverythingTree(tree);
   World world;
   world.before = tree.Snapshot();
@@ -78,7 +71,7 @@ TEST_P(CommitCrashTest, IsAllOrNothingWhereverItDies) {
   int n = 1;
   for (; n < kStepsMax; ++n) {
     SCOPED_TRACE("dies at step " + std::to_string(n));
-    const Tree tree(Unique("commit"));
+    const Tree tree(ScratchDir("crash_commit"));
     MakeEverythingTree(tree);
     const ChangeSet set = EverythingSet(tree, GetParam());
     const bool survived = SurvivesStep(n, GetParam(), [&](const CommitOptions& options) {
@@ -99,7 +92,7 @@ TEST_P(CommitCrashTest, RecoveryMayDieAnywhereToo) {
     bool committed = false;
     for (int m = 1; m < kStepsMax; m += 5) {
       SCOPED_TRACE("commit dies at " + std::to_string(n) + ", recovery at " + std::to_string(m));
-      const Tree tree(Unique("recovery"));
+      const Tree tree(ScratchDir("crash_recovery"));
       MakeEverythingTree(tree);
       const ChangeSet set = EverythingSet(tree, GetParam());
       committed = SurvivesStep(n, GetParam(), [&](const CommitOptions& options) {
@@ -124,7 +117,7 @@ TEST_P(CommitCrashTest, ARollbackIsAllOrNothingWhereverItDies) {
   int n = 1;
   for (; n < kStepsMax; ++n) {
     SCOPED_TRACE("dies at step " + std::to_string(n));
-    const Tree tree(Unique("rollback"));
+    const Tree tree(ScratchDir("crash_rollback"));
     MakeEverythingTree(tree);
     CommitOptions forwards;
     forwards.assume_weak = GetParam();
@@ -170,7 +163,7 @@ TEST_P(CommitCrashTest, AnUndoIsCompleteWhereverItDies) {
   int n = 1;
   for (; n < kStepsMax; ++n) {
     SCOPED_TRACE("dies at step " + std::to_string(n) + " of the undo");
-    const Tree tree(Unique("undo"));
+    const Tree tree(ScratchDir("crash_undo"));
     MakeEverythingTree(tree);
     const ChangeSet set = EverythingSet(tree, GetParam());
     // 0: it has its own count.
@@ -186,7 +179,7 @@ TEST_P(CommitCrashTest, AnUndoIsCompleteWhereverItDies) {
     ASSERT_EQ(report.value()->problems, (std::vector<PathProblem>{{"script.sh", "changed since"}}));
     ASSERT_EQ(report.value()->outcome, CommitOutcome::kConflict);
     const std::string now = tree.Snapshot();
-    const Tree expected(Unique("undo_expected"));
+    const Tree expected(ScratchDir("crash_undo_expected"));
     MakeEverythingTree(expected);
     expected.File("script.sh", "theirs", 0644, kOldTime);
     ASSERT_EQ(now, expected.Snapshot());

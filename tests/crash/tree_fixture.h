@@ -38,6 +38,13 @@ inline constexpr std::int64_t kNewTime = 1'700'000'000'000'000'001;
 inline constexpr const char* kCommitId = "exec_20260101_000000_00000001";
 inline constexpr const char* kRollbackId = "roll_20260101_000000_00000002";
 
+// In memory where possible: what a process wrote it does not lose by dying, so that syncing makes
+// no difference here but for the time that it takes.
+inline std::string ScratchDir(const std::string& name) {
+  const std::string dir = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm/" : ::testing::TempDir();
+  return dir + "bailiff_" + name + "_" + std::to_string(::getpid());
+}
+
 // <dir>/ws, its .bailiff, and <dir>/journal. Gone with the object.
 class Tree {
  public:
