@@ -34,4 +34,4 @@ set(BAILIFF_WARNINGS
     # Designated initializers leave out what its default says; g++ counts that as forgotten.
     -Wno-missing-field-initializers
     # A false alarm of g++ 12 on std::string (GCC bug 105651).
-    -Wno-restrict)
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)

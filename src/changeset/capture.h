@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "changeset/model.h"
 #include "sys/fd.h"
@@ -20,12 +21,12 @@ enum class OverlayAttributes : std::uint8_t {
 struct CaptureOptions {
   std::string id;  // Of the proposal; names the staging directory.
   OverlayAttributes attributes = OverlayAttributes::kTrusted;
-  bool stage = true;            // False: list and hash only (mode discard).
-  std::int64_t started_ns = 0;  // Wall clock before the overlay was mounted, and after the
-  std::int64_t ended_ns = 0;    // last process was gone.
-  std::int64_t files_max = 100'000;
-  std::vector<std::string>
-      reserved;  // Workspace paths that scripts may not change, with all below.
+  bool stage = true;  // False: list and hash only (mode discard).
+  // Wall clock before the overlay was mounted, and after the last process was gone.
+  std::int64_t started_ns = 0;
+  std::int64_t ended_ns = 0;
+  std::int64_t files_max = 100'000;   // Changes.
+  std::vector<std::string> reserved;  // Paths that scripts may not change, with all below.
 };
 
 struct PathProblem {
@@ -48,11 +49,19 @@ struct CaptureResult {
 // (with `stage`) copied to `private_dir`/stage/<id>/<n> while it is hashed; unchanged content is
 // not read. `private_dir` is the workspace's .bailiff directory. Nothing is synced.
 //
+// A directory's time is a change only if it is not one that the run itself gave: see
+// CaptureOptions. The workspace's own root directory is never part of a change set.
+//
 // Errors: kResourceExhausted beyond `files_max` or kTreeDepthMax, or when staging meets a full
-// disk;
-//         kInternal for an upper layer that no kernel makes; kIo.
+//         disk; kConflict when stage/<id> exists; kPermissionDenied without CAP_SYS_ADMIN for
+//         kTrusted; kInvalidArgument for `id`; kInternal for an upper layer that no kernel makes;
+//         kIo. After an error stage/<id> is as it was.
 Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& private_dir,
                               const CaptureOptions& options);
+
+// Problems within a larger encoding. A path that is not one makes `reader` fail.
+void WriteProblems(const std::vector<PathProblem>& problems, ByteWriter* writer);
+std::vector<PathProblem> ReadProblems(ByteReader* reader);
 
 // A CaptureResult as bytes for another process, and back. Errors of the latter: kInvalidArgument.
 std::string EncodeCapture(const CaptureResult& result);

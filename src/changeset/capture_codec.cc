@@ -6,6 +6,8 @@ namespace {
 
 constexpr std::string_view kMagic = "bailiff-capture-1\n";
 
+}  // namespace
+
 void WriteProblems(const std::vector<PathProblem>& problems, ByteWriter* writer) {
   writer->U64(problems.size());
   for (const PathProblem& problem : problems) {
@@ -26,8 +28,6 @@ std::vector<PathProblem> ReadProblems(ByteReader* reader) {
   }
   return problems;
 }
-
-}  // namespace
 
 std::string EncodeCapture(const CaptureResult& result) {
   ByteWriter writer;

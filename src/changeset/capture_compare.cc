@@ -76,7 +76,8 @@ class Comparer {
                                                             : EntryType::kFile;
     if (op == ChangeOp::kCreate) return draft;
     draft.change.base = node.base;
-    if (!node.in_place()) draft.change.from = node.base_path;
+    // A move may end at the path it came from, in a directory that took the place of the old one.
+    if (op == ChangeOp::kMove || node.base_path != node.path) draft.change.from = node.base_path;
     return draft;
   }
 
@@ -112,7 +113,7 @@ class Comparer {
 
   Status AddCreatedDir(const Node& node) {
     Draft draft = Start(ChangeOp::kCreate, node);
-    draft.change.mode = node.st.st_mode & kDirMode;
+    draft.change.mode = (node.st.st_mode & kDirMode) | InheritedSetgid(node);
     SetDirTime(node, 0, &draft.change);
     if (SetsSetid(node, 0)) draft.change.Set(ChangeFlag::kStrippedSetid);
     TRY(SetXattrFlag(node, "", &draft.change));
@@ -164,7 +165,8 @@ class Comparer {
 
   Status CompareDir(const Node& node) {
     Draft draft = Start(ChangeOp::kMetadata, node);
-    draft.change.mode = (node.st.st_mode & kDirMode) | (node.base.mode & kSetid);
+    draft.change.mode =
+        (node.st.st_mode & kDirMode) | (node.base.mode & kSetid) | InheritedSetgid(node);
     SetDirTime(node, node.base.mtime_ns, &draft.change);
     if (SetsSetid(node, node.base.mode)) draft.change.Set(ChangeFlag::kStrippedSetid);
     const bool foreign = TRY(SetXattrFlag(node, node.base_path, &draft.change));
@@ -236,12 +238,14 @@ class Comparer {
     draft->bytes = node.metacopy ? Draft::Bytes::kBase : Draft::Bytes::kUpper;
   }
 
+  // The kernel itself passes setgid on from a directory to one in it.
+  std::uint32_t InheritedSetgid(const Node& node) {
+    if (node.kind != Node::Kind::kDir) return 0;
+    return node.st.st_mode & pairs_.upper.nodes[node.parent].st.st_mode & S_ISGID;
+  }
+
   bool SetsSetid(const Node& node, std::uint32_t base_mode) {
-    std::uint32_t inherited = base_mode;
-    // The kernel itself passes setgid on to a directory in a directory.
-    if (node.kind == Node::Kind::kDir) {
-      inherited |= pairs_.upper.nodes[node.parent].st.st_mode & S_ISGID;
-    }
+    const std::uint32_t inherited = base_mode | InheritedSetgid(node);
     return (node.st.st_mode & kSetid & ~inherited) != 0;
   }
 
@@ -249,7 +253,9 @@ class Comparer {
     const std::int64_t mtime_ns = node.mtime_ns();
     const bool during_run = mtime_ns >= options_.started_ns - kDirTimeSlackNs &&
                             mtime_ns <= options_.ended_ns + kDirTimeSlackNs;
-    change->sets_mtime = !during_run && mtime_ns != base_ns;
+    // Where another writer was at work, the time may be the one that the base had before.
+    const bool base_moved_on = base_ns > options_.started_ns;
+    change->sets_mtime = !during_run && !base_moved_on && mtime_ns != base_ns;
     if (change->sets_mtime) change->mtime_ns = mtime_ns;
   }
 

@@ -87,10 +87,12 @@ class Pairer {
 
   Status PairDir(const Node& parent, std::size_t index) {
     Node& node = nodes()[index];
-    // A directory that is new in a new one needs no opaque mark.
+    // A new directory needs an opaque mark only where it hides another one.
     if (!parent.merged && node.redirect.empty()) return Ok();
     const std::string path = TRY(LookupPath(parent, node));
     const BaseEntry entry = TRY(base_.Look(path));
+    const bool is_new = node.redirect.empty() && !node.copied_up;
+    if (is_new && !entry.Is(EntryType::kDir)) return Ok();
     if (!entry.Is(EntryType::kDir)) return Unresolved(path, &node);
     if (!pairs_.by_base.emplace(path, index).second) {
       return Strange(node.path, "is a second directory for one in the base");

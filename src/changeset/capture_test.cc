@@ -24,8 +24,8 @@ using ::testing::IsEmpty;
 
 INSTANTIATE_TEST_SUITE_P(Overlays, CaptureBothTest,
                          ::testing::Values(OverlayAttributes::kTrusted, OverlayAttributes::kUser),
-                         [](const auto& info) {
-                           return info.param == OverlayAttributes::kTrusted ? "Trusted" : "User";
+                         [](const auto& suite) {
+                           return suite.param == OverlayAttributes::kTrusted ? "Trusted" : "User";
                          });
 
 TEST_P(CaptureBothTest, ListsNothingForAScriptThatOnlyReads) {
@@ -139,6 +139,18 @@ TEST_P(CaptureBothTest, TakesADirectorysTimeOnlyFromTheScript) {
   EXPECT_FALSE(result.set.changes[1].sets_mtime);
   EXPECT_TRUE(result.set.changes[2].sets_mtime);
   EXPECT_EQ(result.set.changes[3].mtime_ns, kOldNs + 7);
+}
+
+TEST_P(CaptureBothTest, IgnoresADirectorysTimeThatAnotherWriterChanged) {
+  MakeDirs(world_.Base("d"));
+  SetTime(world_.Base("d"), kOldNs);
+  world_.Run([this](const std::string& root) {
+    Chmod(root + "d", 0700);
+    Chmod(root + "d", 0755);
+    AwaitFileClock(world_.options.started_ns);
+    Write(world_.Base("d/theirs"), "");
+  });
+  EXPECT_THAT(Describe(world_.TryCapture().value()), IsEmpty());
 }
 
 TEST_P(CaptureBothTest, ListsSymbolicLinks) {
@@ -292,11 +304,17 @@ TEST_P(CaptureBothTest, KeepsASetgidDirectoryAsItIs) {
   Chmod(world_.Base("shared"), 02775);
   world_.Run([](const std::string& root) {
     Write(root + "shared/f", "x");
+    MakeDirs(root + "shared/new");
     Chmod(root + "shared", 02700);
+    MakeDirs(root + "sets");
+    Chmod(root + "sets", 02755);
   });
+  world_.after["sets"].mode = 0755;
   const CaptureResult result = world_.CaptureAndProve();
-  EXPECT_THAT(Describe(result), ElementsAre("metadata shared/", "create shared/f"));
-  EXPECT_EQ(result.set.changes[0].mode, 02700U);
+  EXPECT_THAT(Describe(result), ElementsAre("create sets/ [stripped_setid]", "metadata shared/",
+                                            "create shared/f", "create shared/new/"));
+  EXPECT_EQ(result.set.changes[1].mode, 02700U);
+  EXPECT_EQ(result.set.changes[3].mode, 02755U);
 }
 
 TEST_P(CaptureBothTest, SaysThatAttributesAreDropped) {
@@ -369,23 +387,53 @@ TEST_P(CaptureBothTest, ReadsWhatTheScriptMadeUnreadable) {
               ElementsAre("create d/", "create d/e/", "create d/e/f", "modify f"));
 }
 
-TEST_P(CaptureBothTest, FollowsATreeDeeperThanAnyPathMayBeLong) {
-  const std::string name(200, 'd');
-  world_.Run([&](const std::string& root) {
-    int dir = ::open(root.c_str(), O_RDONLY | O_DIRECTORY);
-    for (int i = 0; i < 100; ++i) {
-      ASSERT_EQ(::mkdirat(dir, name.c_str(), 0755), 0);
-      const int next = ::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY);
-      ASSERT_GE(next, 0);
-      ::close(dir);
-      dir = next;
-    }
-    const int file = ::openat(dir, "f", O_CREAT | O_WRONLY, 0600);
-    ASSERT_GE(file, 0);
-    ::close(file);
-    ::close(dir);
-    world_.after = {};
+TEST_P(CaptureBothTest, CallsItAConflictWhenWhatItNeedsWasDeletedMeanwhile) {
+  MakeDirs(world_.Base("d/sub"));
+  Write(world_.Base("f"), "f");
+  world_.Run([this](const std::string& root) {
+    Write(root + "d/sub/f", "ours");
+    Remove(root + "f");
+    AwaitFileClock(world_.options.started_ns);
+    Remove(world_.Base("d"));
+    Remove(world_.Base("f"));
   });
+  Result<CaptureResult> captured = world_.TryCapture();
+  ASSERT_THAT(captured, IsOk());
+  constexpr const char* kDeleted = ": was deleted in the workspace while the script ran";
+  EXPECT_THAT(Describe(captured.value().conflicts),
+              ElementsAre(std::string("d") + kDeleted, std::string("f") + kDeleted));
+}
+
+// Makes `levels` directories with long names in each other, and a file in the last.
+void MakeDeep(const std::string& top, int levels) {
+  const std::string name(200, 'd');
+  int dir = ::open(top.c_str(), O_RDONLY | O_DIRECTORY);
+  for (int i = 0; i < levels; ++i) {
+    ASSERT_EQ(::mkdirat(dir, name.c_str(), 0755), 0);
+    const int next = ::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY);
+    ASSERT_GE(next, 0);
+    ::close(dir);
+    dir = next;
+  }
+  const int file = ::openat(dir, "f", O_CREAT | O_WRONLY, 0600);
+  ASSERT_GE(file, 0);
+  ::close(file);
+  ::close(dir);
+}
+
+TEST_P(CaptureBothTest, FollowsATreeDeeperThanAnyPathMayBeLong) {
+  world_.cannot_be_read = true;
+  world_.Run([](const std::string& root) { MakeDeep(root, 100); });
+  Result<CaptureResult> captured = world_.TryCapture();
+  ASSERT_THAT(captured, IsOk());
+  ASSERT_EQ(captured.value().set.changes.size(), 101U);
+  EXPECT_EQ(captured.value().set.changes.back().path.size(), 100U * 201 + 1);
+}
+
+TEST_P(CaptureBothTest, RefusesATreeBeyondItsOwnLimit) {
+  world_.Run([](const std::string&) {});
+  MakeDeep(world_.Upper(), 1001);
+  EXPECT_THAT(world_.TryCapture(), FailsWith(ErrorCode::kResourceExhausted));
 }
 
 }  // namespace

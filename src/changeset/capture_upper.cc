@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 
 #include "base/bytes.h"
@@ -41,7 +42,8 @@ Result<Fd> OpenNode(const Fd& dir, const std::string& name, const Node& node) {
   const mode_t wanted = is_dir ? S_IRWXU : S_IRUSR;
   if ((node.st.st_mode & wanted) != wanted) {
     // Where this fails and matters, opening it fails too.
-    (void)::fchmodat(dir.get(), name.c_str(), (node.st.st_mode & 07777) | wanted, 0);
+    [[maybe_unused]] const int tried =
+        ::fchmodat(dir.get(), name.c_str(), (node.st.st_mode & 07777) | wanted, 0);
   }
   return OpenEntry(entry, O_RDONLY | O_NONBLOCK | (is_dir ? O_DIRECTORY : 0));
 }
@@ -100,6 +102,10 @@ class Reader {
     node.kind = KindOf(*st);
     if (node.kind == Node::Kind::kWhiteout || node.kind == Node::Kind::kSpecial) return node;
     if (node.kind == Node::Kind::kSymlink) node.link_target = TRY(ReadLink(dir, name));
+    if (node.kind == Node::Kind::kFile && st->st_nlink > 1) {
+      // Opening its first name may have changed the mode.
+      node.st.st_mode = modes_.emplace(st->st_ino, st->st_mode).first->second;
+    }
     const Fd fd = TRY(OpenNode(dir, name, node));
     TRY(ReadAttributes(fd, &node));
     return node;
@@ -140,7 +146,9 @@ class Reader {
         return Strange(*node, "is no regular file and has the metacopy attribute");
       }
     } else if (name == "origin") {
-      node->origin = HandleOfOrigin(value);
+      node->copied_up = true;
+      // A user overlay has a handle here only where it was mounted with more rights than usual.
+      if (attributes_ == OverlayAttributes::kTrusted) node->origin = HandleOfOrigin(value);
     }
     return Ok();
   }
@@ -149,6 +157,7 @@ class Reader {
   OverlayAttributes attributes_;
   std::string_view prefix_;
   dev_t upper_dev_ = 0;
+  std::unordered_map<ino_t, mode_t> modes_;  // Of files with several names.
   Upper result_;
 };
 

@@ -31,7 +31,8 @@ struct Node {
   bool opaque = false;
   bool metacopy = false;
   std::string redirect;
-  std::string origin;  // As HandleAt() gives it; empty when unknown.
+  bool copied_up = false;  // From a base entry, not made by the script.
+  std::string origin;      // As HandleAt() gives it; empty when unknown.
 
   bool has_default_acl = false;
   bool has_other_xattrs = false;  // Any that a script could have set.

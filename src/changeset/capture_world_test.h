@@ -53,15 +53,20 @@ class World {
   // give the tree that the script saw at its end.
   CaptureResult CaptureAndProve();
 
+  // Applies a change set to a copy of the base. Fails the test where an operation fails.
+  Tree Apply(const CaptureResult& result);
+
   CaptureOptions options;
-  Tree before;  // Of the base.
-  Tree after;   // Of the merged directory when the script was done.
+  bool cannot_be_read = false;  // Leaves `after` empty.
+  Tree before;                  // Of the base.
+  Tree after;                   // Of the merged directory when the script was done.
 
  private:
   std::string At(std::string_view top, std::string_view path) const;
   void Prove(const CaptureResult& result);
 
   std::string dir_;
+  std::set<std::uint64_t> linked_;  // Inodes in applied/ that are hard links of the base.
   OverlayAttributes attributes_ = OverlayAttributes::kTrusted;
 };
 

@@ -81,7 +81,8 @@ void AddModes(const Change& change, std::vector<std::string>* words) {
 }
 
 void AddTimes(const Change& change, std::vector<std::string>* words) {
-  if (change.type == EntryType::kDir && !change.sets_mtime) return;
+  const bool optional = change.type == EntryType::kDir || change.op == ChangeOp::kMetadata;
+  if (optional && !change.sets_mtime) return;
   if (!change.base.has_value() || change.base->mtime_ns == change.mtime_ns) return;
   words->push_back("mtime " + TimeWord(change.base->mtime_ns) + " -> " + TimeWord(change.mtime_ns));
 }

@@ -61,7 +61,7 @@ struct Change {
   // The new state. Unused by kDelete; kMove keeps what `base` says.
   std::int64_t size = 0;
   std::uint32_t mode = 0;
-  std::int64_t mtime_ns = 0;  // Directories: only if `sets_mtime`.
+  std::int64_t mtime_ns = 0;  // Directories and kMetadata: only if `sets_mtime`.
   bool sets_mtime = false;
   std::string sha256;       // kCreate, kModify of a file: raw digest of its content.
   std::string link_target;  // kCreate, kModify of a symbolic link.

@@ -66,6 +66,12 @@ Result<Action> ApproveOne(Context& context, const std::string& prefix, const std
   return Approve(context, TRY(ResolveId(context, prefix)), digest, wait);
 }
 
+Result<Action> RejectOne(Context& context, const std::string& prefix, const std::string& reason,
+                         const std::string& wait_lock) {
+  const std::chrono::milliseconds wait = TRY(ParseDuration(wait_lock));
+  return Reject(context, TRY(ResolveId(context, prefix)), reason, wait);
+}
+
 Result<Action> RollBackOne(Context& context, const std::string& prefix,
                            const std::string& wait_lock) {
   const std::chrono::milliseconds wait = TRY(ParseDuration(wait_lock));
@@ -142,12 +148,11 @@ int ApproveCommand(Session& session, const std::string& id, const std::string& d
   return AnswerAction(session, action.value(), action.value().id + ": approved and committed\n");
 }
 
-int RejectCommand(Session& session, const std::string& id, const std::string& reason) {
+int RejectCommand(Session& session, const std::string& id, const std::string& reason,
+                  const std::string& wait_lock) {
   const Result<Context*> context = session.Open(Session::Purpose::kChange);
   if (!context.ok()) return session.Fail(context.error());
-  const Result<std::string> whole = ResolveId(*context.value(), id);
-  if (!whole.ok()) return session.Fail(whole.error());
-  const Result<Action> action = Reject(*context.value(), whole.value(), reason);
+  const Result<Action> action = RejectOne(*context.value(), id, reason, wait_lock);
   if (!action.ok()) return session.Fail(action.error());
   return AnswerAction(session, action.value(), action.value().id + ": rejected\n");
 }
@@ -158,9 +163,9 @@ int RollbackCommand(Session& session, const std::string& id, const std::string& 
   const Result<Action> action = RollBackOne(*context.value(), id, wait_lock);
   if (!action.ok()) return session.Fail(action.error());
   const Action& done = action.value();
-  std::string text = fmt::format("{}: rolled back by {}\n", id, done.id);
+  std::string text = fmt::format("{}: rolled back by {}\n", done.rolls_back, done.id);
   if (done.state == ProposalState::kHeld) {
-    text = fmt::format("{0}: the rollback is held for review as {1}\n", id, done.id);
+    text = fmt::format("{0}: the rollback is held for review as {1}\n", done.rolls_back, done.id);
     if (done.decision.has_value()) {
       for (const std::string& reason : done.decision->reasons) text += "  " + reason + "\n";
     }

@@ -17,7 +17,8 @@ int InitCommand(Session& session, const InitCommandOptions& options);
 
 int ApproveCommand(Session& session, const std::string& id, const std::string& digest,
                    const std::string& wait_lock);
-int RejectCommand(Session& session, const std::string& id, const std::string& reason);
+int RejectCommand(Session& session, const std::string& id, const std::string& reason,
+                  const std::string& wait_lock);
 int RollbackCommand(Session& session, const std::string& id, const std::string& wait_lock);
 
 // `id` is empty with `all`.

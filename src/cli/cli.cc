@@ -65,7 +65,14 @@ class CommandLine {
   }
 
   // CLI11 talks of itself; what is needed is what is wrong and where to look.
-  static std::string Reword(const CLI::ParseError& error) {
+  std::string Reword(const CLI::ParseError& error) const {
+    const CLI::App* app = &app_;
+    while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+    const std::vector<std::string> unknown = app->remaining();
+    const bool names_none = error.get_name() == "RequiredError" && !unknown.empty();
+    if (names_none && !unknown.front().starts_with('-')) {
+      return "'" + unknown.front() + "' is not a command ('bailiff --help' lists them)";
+    }
     return std::string(error.what()) + " ('bailiff COMMAND --help' shows what there is)";
   }
 
@@ -174,9 +181,11 @@ class CommandLine {
     AddId(approve);
     approve->add_option("--digest", digest_, "Refuse if they are not the ones with this digest");
     AddWaitLock(approve);
-    CLI::App* reject = Command("reject", "Drop held changes",
-                               [this] { return RejectCommand(session_, id_, reason_); });
+    CLI::App* reject = Command("reject", "Drop held changes", [this] {
+      return RejectCommand(session_, id_, reason_, wait_lock_);
+    });
     AddId(reject);
+    AddWaitLock(reject);
     reject->add_option("--reason", reason_, "Recorded in the ledger");
     CLI::App* rollback = Command("rollback", "Undo a commit",
                                  [this] { return RollbackCommand(session_, id_, wait_lock_); });

@@ -43,7 +43,8 @@ std::string TextOf(const json::value& document, std::initializer_list<const char
     if (at == nullptr) return "";
   }
   if (at->is_string()) return std::string(at->as_string());
-  return at->is_null() ? "" : json::serialize(*at);
+  if (at->is_null()) return "";
+  return at->is_double() ? fmt::format("{:.3f}", at->get_double()) : json::serialize(*at);
 }
 
 std::string Safe(std::string_view text) {

@@ -61,9 +61,9 @@ Status SetProgram(const RunOptions& options, RunKind kind, RunRequest* request) 
   }
   const std::string first = words.front();
   if (first.size() > 1 && first.starts_with('-') && options.words.front() != "--") {
-    return Error(ErrorCode::kInvalidArgument, first + ": is not an option of " +
-                                                  (kind == RunKind::kScript ? "run" : "exec") +
-                                                  "; 'bailiff help' lists them");
+    const std::string command = kind == RunKind::kScript ? "run" : "exec";
+    return Error(ErrorCode::kInvalidArgument, first + ": is not an option of " + command +
+                                                  "; 'bailiff " + command + " --help' lists them");
   }
   if (kind == RunKind::kCommand) {
     request->command = std::move(words);

@@ -240,7 +240,7 @@ std::vector<std::string> MakeEnvironment(const RunRequest& request, const Admitt
       "TMPDIR=/tmp",
       "PYTHONUNBUFFERED=1",
       // Byte code would otherwise show up in every change set.
-      "PYTHONPYCACHEPREFIX=/tmp/pycache",
+      "PYTHONDONTWRITEBYTECODE=1",
   };
   for (const std::string& entry : request.env) {
     const std::string name = entry.substr(0, entry.find('=') + 1);

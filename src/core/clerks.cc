@@ -24,26 +24,6 @@ Error Malformed() {
   return Error(ErrorCode::kInternal, "clerk: malformed request or answer");
 }
 
-void WriteProblems(const std::vector<PathProblem>& problems, ByteWriter* writer) {
-  writer->U64(problems.size());
-  for (const PathProblem& problem : problems) {
-    writer->Bytes(problem.path);
-    writer->Bytes(problem.reason);
-  }
-}
-
-std::vector<PathProblem> ReadProblems(ByteReader* reader) {
-  std::vector<PathProblem> problems;
-  const std::uint64_t count = reader->U64();
-  for (std::uint64_t i = 0; i < count && reader->ok(); ++i) {
-    PathProblem problem;
-    problem.path = reader->Bytes();
-    problem.reason = reader->Bytes();
-    problems.push_back(std::move(problem));
-  }
-  return problems;
-}
-
 void WriteReport(const CommitReport& report, ByteWriter* writer) {
   writer->Bytes(report.id);
   writer->U8(static_cast<std::uint8_t>(report.outcome));

@@ -79,12 +79,21 @@ Status UpdateOne(Context& context, const std::string& id, ProposalState state) {
                                          context.NowNanos());
 }
 
+// The clerk's own report, or what the journal tells of a commit that ended before its clerk died.
+Result<CommitReport> CommitByClerk(Context& context, const ProposalRow& row, const ChangeSet& set) {
+  Result<CommitReport> report = ClerkCommit(context, set, row.digest, row.origin);
+  if (report.ok()) return report;
+  std::optional<CommitReport> ended = TRY(ReportOf(context.journal().journal, row.id));
+  if (ended.has_value()) return *std::move(ended);
+  return report;
+}
+
 }  // namespace
 
 Result<CommitResult> CommitUnderLock(Context& context, const ProposalRow& row,
                                      const ChangeSet& set) {
   CommitResult result;
-  const Result<CommitReport> report = ClerkCommit(context, set, row.digest, row.origin);
+  const Result<CommitReport> report = CommitByClerk(context, row, set);
   if (report.ok()) {
     TRY(WriteOutcome(context, row, set, report.value(), ""));
     result.state = StateFor(report.value().outcome);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
+#include <cmath>
 #include <utility>
 
 #include "base/bytes.h"
@@ -115,7 +116,9 @@ void Indent(const json::value& value, std::size_t depth, std::string* text) {
   } else if (value.is_array()) {
     IndentArray(value.get_array(), depth, text);
   } else if (value.is_double()) {
-    *text += fmt::format("{}", value.get_double());  // Boost.JSON writes 1.0 as 1E0.
+    // Boost.JSON writes 1.0 as 1E0, and its parser may be off in the last digit: a document that
+    // was stored is to read as it did before.
+    *text += fmt::format("{}", std::round(value.get_double() * 1e6) / 1e6);
   } else {
     *text += json::serialize(value);
   }

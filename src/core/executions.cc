@@ -310,7 +310,10 @@ class Run {
     data["stderr_sha256"] = ToHex(Sha256::Of(execution_.err));
     TRY(context_.ledger().Append("finished", data));
     WriteExecutionRecord(context_, execution_.id, &document);
-    if (document["log_file"].is_null()) execution_.log_file.clear();
+    if (document["log_file"].is_null() && !execution_.log_file.empty()) {
+      execution_.log_file.clear();
+      execution_.warnings.emplace_back(document["warnings"].as_array().back().as_string());
+    }
     return context_.store().UpdateExecution(execution_.id, execution_.status,
                                             json::serialize(document), context_.NowNanos());
   }

@@ -31,17 +31,21 @@ ProposalCounts Counts(const ChangeSet& set) {
 }
 
 // Files below `path`, counted no further than `enough`.
-Result<std::int64_t> CountFiles(const Fd& root, const std::string& path, std::int64_t enough) {
+std::int64_t CountFiles(const Fd& root, const std::string& path, std::int64_t enough) {
   std::vector<std::string> pending = {path};
   std::int64_t files = 0;
   while (!pending.empty() && files < enough) {
     const std::string dir_path = std::move(pending.back());
     pending.pop_back();
+    // What this user cannot see only makes the share of deletes look larger.
     const Result<Fd> dir = OpenDirBeneath(root, dir_path, O_RDONLY);
-    if (!dir.ok()) continue;  // What cannot be listed only makes the share of deletes look larger.
-    for (const std::string& name : TRY(ListDir(dir.value(), kTreeEntriesMax))) {
-      const std::optional<struct stat> st = TRY(StatAt(dir.value(), name));
-      if (!st.has_value()) continue;
+    if (!dir.ok()) continue;
+    const Result<std::vector<std::string>> names = ListDir(dir.value(), kTreeEntriesMax);
+    if (!names.ok()) continue;
+    for (const std::string& name : names.value()) {
+      const Result<std::optional<struct stat>> found = StatAt(dir.value(), name);
+      if (!found.ok() || !found.value().has_value()) continue;
+      const struct stat* st = &*found.value();
       if (S_ISDIR(st->st_mode) && name != kPrivateDir) pending.push_back(JoinPath(dir_path, name));
       if (!S_ISDIR(st->st_mode)) ++files;
     }
@@ -69,7 +73,7 @@ Result<PolicyContext> MakePolicyContext(const Context& context, const Proposal& 
   }
   if (deleted == 0) return policy;
   const std::string scope = proposal.case_name.empty() ? "" : "projects/" + proposal.case_name;
-  policy.case_files = TRY(CountFiles(root, scope, 4 * deleted + 1));
+  policy.case_files = CountFiles(root, scope, 4 * deleted + 1);
   return policy;
 }
 
@@ -244,20 +248,20 @@ Result<Action> Approve(Context& context, const std::string& id, const std::strin
   return action;
 }
 
-Result<Action> Reject(Context& context, const std::string& id, const std::string& reason) {
+Result<Action> Reject(Context& context, const std::string& id, const std::string& reason,
+                      std::chrono::milliseconds wait_lock) {
+  // Under the lock nobody approves it meanwhile, so that the ledger can be told first.
+  const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
+  TRY(FinishInterrupted(context, lock));
   const ProposalRow row = TRY(context.store().GetProposal(id));
   if (row.state != ProposalState::kHeld && row.state != ProposalState::kApproved) {
     return WrongState(row, StateSentence(row) + "; only held changes can be rejected");
   }
-  const Status changed = context.store().ChangeState(id, row.state, ProposalState::kRejected,
-                                                     context.principal(), context.NowNanos());
-  if (!changed.ok() && changed.error().code() == ErrorCode::kConflict) {
-    return WrongState(TRY(context.store().GetProposal(id)), changed.error().message());
-  }
-  TRY(changed);
   json::object data = AboutProposal(context, row);
   data["reason"] = ToUtf8Lossy(reason);
   TRY(context.ledger().Append("rejected", data));
+  TRY(context.store().ChangeState(id, row.state, ProposalState::kRejected, context.principal(),
+                                  context.NowNanos()));
   TRY(ClerkDiscardStaged(context, id));
   TRY(UpdateDocuments(context, row, ProposalState::kRejected));
   Action action;
@@ -291,6 +295,7 @@ Result<Action> RollBack(Context& context, const std::string& id,
   }
   Action action;
   action.id = proposal.captured.set.id;
+  action.rolls_back = id;
   if (!proposal.captured.conflicts.empty()) {
     action.id = id;
     action.result = Action::Result::kConflict;

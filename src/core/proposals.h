@@ -49,8 +49,9 @@ struct Action {
   enum class Result { kDone, kConflict, kWrongState };
   Result result = Result::kDone;
   ProposalState state = ProposalState::kNone;
-  std::string id;       // Of the proposal acted on; a rollback's own.
-  std::string message;  // In words, where not kDone.
+  std::string id;          // Of the proposal acted on; a rollback's own.
+  std::string rolls_back;  // Of a rollback: the commit that it undoes.
+  std::string message;     // In words, where not kDone.
   std::vector<PathProblem> problems;
   std::optional<Decision> decision;  // Of a rollback.
 };
@@ -60,8 +61,9 @@ struct Action {
 Result<Action> Approve(Context& context, const std::string& id, const std::string& digest,
                        std::chrono::milliseconds wait_lock);
 
-// Drops a held change set. Errors: kNotFound.
-Result<Action> Reject(Context& context, const std::string& id, const std::string& reason);
+// Drops a held change set. Errors: kNotFound; those of WorkspaceLock::Take().
+Result<Action> Reject(Context& context, const std::string& id, const std::string& reason,
+                      std::chrono::milliseconds wait_lock);
 
 // Undoes a commit by another one, which goes through policy as any change set does.
 Result<Action> RollBack(Context& context, const std::string& id,

@@ -2,6 +2,8 @@
 #include <sys/statvfs.h>
 
 #include <cerrno>
+#include <optional>
+#include <unordered_map>
 
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -152,13 +154,28 @@ class Execution {
     return file.AppendRolledBack();
   }
 
-  Result<std::vector<Left>> WhatIsLeft() {
-    const Recognizer recognizer(begin_.stability);
-    std::vector<const Step*> arrivals(begin_.set.changes.size(), nullptr);
+  // By change: what has come to its path, if anything has.
+  std::vector<std::optional<Identity>> Arrivals() const {
+    std::unordered_map<std::string_view, const Step*> metadata;
+    for (const Step& step : begin_.steps) {
+      if (step.kind == StepKind::kMetadata) metadata[step.path] = &step;
+    }
+    std::vector<std::optional<Identity>> arrivals(begin_.set.changes.size());
     for (const Step& step : begin_.steps) {
       const bool arrives = step.kind == StepKind::kAttach || step.kind == StepKind::kExchange;
-      if (arrives) arrivals[step.change] = &step;
+      if (!arrives) continue;
+      Identity& arrived = arrivals[step.change].emplace(step.after);
+      const auto then = metadata.find(step.path);
+      if (then == metadata.end()) continue;
+      arrived.mode = then->second->after.mode;
+      if (then->second->sets_mtime) arrived.mtime_ns = then->second->after.mtime_ns;
     }
+    return arrivals;
+  }
+
+  Result<std::vector<Left>> WhatIsLeft() {
+    const Recognizer recognizer(begin_.stability);
+    const std::vector<std::optional<Identity>> arrivals = Arrivals();
     std::vector<Left> left(begin_.set.changes.size());
     for (std::size_t i = 0; i < left.size(); ++i) {
       const Change& change = begin_.set.changes[i];
@@ -168,9 +185,9 @@ class Execution {
       left[i].present = true;
       left[i].identity = seen.identity;
       left[i].identity.sha256 = change.sha256;
-      if (arrivals[i] != nullptr) {
+      if (arrivals[i].has_value()) {
         const bool ours =
-            TRY(recognizer.IsUnchanged(dirs_.workspace, change.path, seen, arrivals[i]->after));
+            TRY(recognizer.IsUnchanged(dirs_.workspace, change.path, seen, *arrivals[i]));
         if (!ours) left[i].identity.ino = 0;  // Somebody's since: only content can tell.
       }
       const bool moved_tree = change.op == ChangeOp::kMove && change.type == EntryType::kDir;

@@ -118,25 +118,6 @@ bool DecodeBegin(std::string_view payload, Begin* begin) {
   return reader.ok() && reader.AtEnd();
 }
 
-void WriteProblems(const std::vector<PathProblem>& problems, ByteWriter* writer) {
-  writer->U64(problems.size());
-  for (const PathProblem& problem : problems) {
-    writer->Bytes(problem.path);
-    writer->Bytes(problem.reason);
-  }
-}
-
-std::vector<PathProblem> ReadProblems(ByteReader* reader) {
-  std::vector<PathProblem> problems;
-  const std::uint64_t count = reader->U64();
-  for (std::uint64_t i = 0; i < count && reader->ok(); ++i) {
-    std::string path = reader->Bytes();
-    std::string reason = reader->Bytes();
-    problems.push_back({std::move(path), std::move(reason)});
-  }
-  return problems;
-}
-
 std::string EncodeLeft(const std::vector<Left>& left) {
   ByteWriter writer;
   writer.U64(left.size());

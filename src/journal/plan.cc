@@ -190,8 +190,8 @@ class Planner {
     step.before.type = change.type;
     step.after = step.before;
     step.after.mode = change.mode;
-    step.after.mtime_ns = change.mtime_ns;
-    step.sets_mtime = !is_dir || change.sets_mtime;
+    if (change.sets_mtime) step.after.mtime_ns = change.mtime_ns;
+    step.sets_mtime = change.sets_mtime;
   }
 
   const ChangeSet& set_;

@@ -11,6 +11,7 @@ namespace {
 
 // Names that are protected wherever they are, with everything below. Lower case, sorted.
 constexpr auto kNames = std::to_array<std::string_view>({
+    ".bailiff",
     ".bash_aliases",
     ".bash_login",
     ".bash_logout",

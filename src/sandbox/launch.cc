@@ -49,6 +49,18 @@ Result<std::pair<Fd, Fd>> MakePipe() {
   return std::pair(Fd(ends[0]), Fd(ends[1]));
 }
 
+// A user namespace cannot have a part of the tree without what its owner mounted over it.
+Status RefuseMountsBelow(const std::string& workspace) {
+  for (const MountEntry& mount : TRY(ListMounts())) {
+    if (!mount.point.starts_with(workspace + "/")) continue;
+    return Error(ErrorCode::kUnsupported,
+                 "workspace: " + mount.point.substr(workspace.size() + 1) +
+                     " is a mount point, which only a sandbox started by root can leave out; "
+                     "unmount it, or run Bailiff as root");
+  }
+  return Ok();
+}
+
 Result<Tier> FindTier() {
   if (TRY(IsPrivileged())) return Tier::kPrivileged;
   // Uid 0 without the capability is still the owner of most of the host.
@@ -231,6 +243,7 @@ Status Launcher::PrepareTier() {
   guarantees.network = spec_.network;
   if (inputs_.tier == Tier::kPrivileged) return PrepareMounts(root);
   inputs_.workspace_path = TRY(PathOf(fds_.workspace));
+  TRY(RefuseMountsBelow(inputs_.workspace_path));
   inputs_.workspace_device = root.st_dev;
   inputs_.workspace_inode = root.st_ino;
   return Ok();

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <string>
 
+#include "base/units.h"
+
 namespace bailiff {
 namespace {
 
@@ -36,7 +38,10 @@ Status CheckLimits(const Limits& limits) {
       static_cast<double>(limits.memory_bytes) + static_cast<double>(limits.scratch_bytes);
   if (wanted > available) {
     return Error(ErrorCode::kResourceExhausted,
-                 "memory and scratch together exceed this host's memory; ask for less of either");
+                 "memory and scratch: " + FormatSize(static_cast<std::int64_t>(wanted)) +
+                     " together, and this host has " +
+                     FormatSize(static_cast<std::int64_t>(available)) +
+                     "; ask for less with --memory and --scratch");
   }
   return Ok();
 }

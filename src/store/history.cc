@@ -127,7 +127,9 @@ Status PathWalk::FindWhatLeft(const std::string& base, std::vector<HistoryRow>* 
     const bool is_exact = candidate == base;
     const std::vector<HistoryRow> there = TRY(Rows(kRowsByPath, candidate));
     for (const HistoryRow& row : there) {
-      if (row.op == "delete" && (is_exact || row.type == "dir")) rows->push_back(row);
+      // A file that moved out of a folder was not deleted with it.
+      const bool with_folder = base == path_ && row.type == "dir";
+      if (row.op == "delete" && (is_exact || with_folder)) rows->push_back(row);
     }
     if (base != path_) continue;
     const std::vector<HistoryRow> left = TRY(Rows(kRowsByFromPath, candidate));

@@ -80,6 +80,9 @@ Result<std::uint64_t> ProcessStartTime(pid_t pid) {
   const std::string text = TRY(ReadAll(file, kProcFileBytesMax));
   // The command's name, in parentheses, may itself hold spaces and parentheses.
   std::size_t at = text.rfind(')');
+  if (at != std::string::npos && at + 2 < text.size() && text[at + 2] == 'Z') {
+    return Error(ErrorCode::kNotFound, path + ": the process has ended");
+  }
   constexpr int kFieldsToStartTime = 20;
   for (int i = 0; i < kFieldsToStartTime && at != std::string::npos; ++i) {
     at = text.find(' ', at + 1);

@@ -54,7 +54,7 @@ Result<Process> CloneProcess(const CloneOptions& options, void (*run)(const void
                              const void* argument);
 
 // When process `pid` was started, in the kernel's ticks since boot; with its number, that names it
-// for good. Errors: kNotFound; kIo.
+// for good. Errors: kNotFound, also once it has ended and only waits to be reaped; kIo.
 Result<std::uint64_t> ProcessStartTime(pid_t pid);
 
 }  // namespace bailiff

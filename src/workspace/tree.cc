@@ -77,7 +77,11 @@ Result<std::vector<TreeEntry>> ListTree(const Fd& root, std::string_view path) {
     const std::string name = std::move(level.names.back());
     level.names.pop_back();
     std::string entry_path = JoinPath(level.path, name);
-    std::optional<Identity> identity = TRY(IdentityAt(level.dir, name));
+    Result<std::optional<Identity>> looked = IdentityAt(level.dir, name);
+    if (!looked.ok() && looked.error().code() == ErrorCode::kUnsupported) {
+      return Unsupported(entry_path, "is a device, socket or FIFO");
+    }
+    std::optional<Identity> identity = TRY(std::move(looked));
     if (!identity.has_value()) continue;  // Gone since the directory was listed.
     if (identity->dev != top_stat.st_dev) return Unsupported(entry_path, "is a mount point");
     if (entries.size() == kTreeEntriesMax) {

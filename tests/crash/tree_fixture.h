@@ -198,6 +198,7 @@ class Edits {
     change.type = change.base->type;
     change.size = change.base->size;
     change.mode = mode;
+    change.sets_mtime = change.type != EntryType::kDir;
     return Add(std::move(change));
   }
   Edits& Move(const std::string& from, const std::string& to) {
