@@ -219,6 +219,7 @@ TEST_F(RenderDiffTest, ShowsEachKindOfChange) {
   Change& metadata = Add(ChangeOp::kMetadata, "run.sh");
   metadata.mode = 0755;
   metadata.mtime_ns = 1'000'000'000;
+  metadata.sets_mtime = true;
 
   EXPECT_EQ(Render().value(),
             "created   a/new.sh  (10 bytes, mode 0755, executable)\n"

@@ -327,6 +327,10 @@ Result<Admitted> Admit(RunRequest* request, const std::string& id, const Workspa
   return admitted;
 }
 
+Result<std::string> HashScript(const std::string& path, const Workspace& workspace) {
+  return Sha256::Of(TRY(ReadScript(Shown(path), path, workspace)));
+}
+
 std::string DefaultEnvironmentDigest() {
   std::array<char, PATH_MAX> resolved;
   struct stat st {};

@@ -30,6 +30,9 @@ struct Admitted {
 Result<Admitted> Admit(RunRequest* request, const std::string& id, const Workspace& workspace,
                        const Config& config);
 
+// SHA-256 (raw) of the script at the workspace path `path`, as it is now.
+Result<std::string> HashScript(const std::string& path, const Workspace& workspace);
+
 // A path as people write it ("Tools/x.py", "/Tools/x.py", "/workspace/Tools/x.py", "./a/../b") as a
 // workspace path; "" is the root. Errors: kInvalidArgument when it leaves the workspace.
 Result<std::string> NormalizePath(const std::string& text);

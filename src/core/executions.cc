@@ -132,6 +132,7 @@ class Run {
     supervised_ = TRY(Supervise(monitor, {std::move(out.read), std::move(err.read)}, cancel,
                                 observer_, &out_, &err_));
     ended_ns_ = context_.NowNanos();
+    NoteScript();
     execution_.guarantees = supervised_.guarantees;
     execution_.out = out_.kept();
     execution_.err = err_.kept();
@@ -139,6 +140,16 @@ class Run {
     execution_.err_truncated = err_.truncated();
     NoteEnding();
     return Ok();
+  }
+
+  // The interpreter opened the script some time after it was hashed.
+  void NoteScript() {
+    if (request_.script.empty()) return;
+    const Result<std::string> now =
+        HashScript(admitted_.script_path.substr(1), context_.workspace());
+    if (now.ok() && now.value() == execution_.script_sha256) return;
+    execution_.warnings.emplace_back(
+        "the script's file changed while it ran; script_sha256 tells what it was when submitted");
   }
 
   void NoteEnding() {

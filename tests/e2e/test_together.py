@@ -63,6 +63,16 @@ def test_a_run_is_overtaken_by_what_a_person_writes_too(ws: Cli) -> None:
     assert (ws.workspace / "Reports/a").read_text() == "person"
 
 
+def test_a_script_that_is_swapped_while_it_runs_is_told(ws: Cli) -> None:
+    ws.write("Reports/s.py", "import sys\nprint('ready', flush=True)\nsys.stdin.read()\n")
+    process = ws.start(["run", "--stdin", "Reports/s.py"], stdin=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    ws.write("Reports/s.py", "print('another')\n")
+    _, err = process.communicate(b"", timeout=SECONDS_MAX)
+    assert process.returncode == 0
+    assert b"file changed while it ran" in err
+
+
 def test_of_ten_approvals_at_once_one_commits(ws: Cli) -> None:
     document = hold_for_review(ws, "Reports/a", "once\n")
     started = [ws.start(["approve", document["execution_id"]]) for _ in range(10)]
