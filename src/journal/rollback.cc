@@ -63,7 +63,8 @@ class Inverter {
     Change change;
     change.type = done.type;
     change.path = done.base_path();
-    if (done.path != change.path) change.from = done.path;
+    // A move may end at the path it came from, in a directory that took the place of the old one.
+    if (done.op == ChangeOp::kMove || done.path != change.path) change.from = done.path;
     change.base = *std::move(now);
     switch (done.op) {
       case ChangeOp::kDelete:

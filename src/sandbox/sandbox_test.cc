@@ -79,6 +79,7 @@ TEST_P(SandboxTest, HasExactlyThreeDescriptors) {
   InTier([](World& world) {
     // Without close-on-exec, as a careless library would leave them.
     std::vector<Fd> leaks;
+    leaks.reserve(50);
     for (int i = 0; i < 50; ++i) leaks.emplace_back(::open("/dev/null", O_RDONLY));
     const Result<Finished> run = world.Python(
         "import os\nprint([n for n in range(4096) if os.path.exists(f'/proc/self/fd/{n}')])");

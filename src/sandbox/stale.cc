@@ -1,6 +1,7 @@
 #include "sandbox/stale.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -78,7 +79,7 @@ Status CleanBelow(const std::string& parent) {
   for (const std::string& name : TRY(ListDir(dir.value(), kNamesMax))) {
     const std::optional<Owner> owner = ParseOwner(name);
     if (!owner.has_value() || IsAlive(*owner)) continue;
-    const std::string leaf = base + "/" + name;
+    const std::string leaf = fmt::format("{}/{}", base, name);
     for (const pid_t pid : Members(leaf)) KillMember(leaf, pid);
     Status removed = RemoveCgroup(leaf);
     // Those of another user are that user's to clean.

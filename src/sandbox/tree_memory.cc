@@ -1,6 +1,7 @@
 #include "sandbox/tree_memory.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <sstream>
 #include <string>
@@ -31,7 +32,7 @@ void AppendChildren(const std::string& proc, std::vector<pid_t>* pids) {
   const Result<std::vector<std::string>> threads = ListDir(tasks.value(), kThreadsMax);
   if (!threads.ok()) return;
   for (const std::string& thread : threads.value()) {
-    std::istringstream children(ReadControl(proc + "/task/" + thread + "/children"));
+    std::istringstream children(ReadControl(fmt::format("{}/task/{}/children", proc, thread)));
     for (pid_t pid = 0; children >> pid;) pids->push_back(pid);
   }
 }

@@ -124,7 +124,7 @@ TEST(CompareTest, LooksAtWhatTheFileSystemKeepsStable) {
     Edit edit;
     Same strong;
     Same weak;
-  } kCases[] = {
+  } cases[] = {
       {"nothing", [](Identity*) {}, Same::kYes, Same::kReadContent},
       {"type", [](Identity* i) { i->type = EntryType::kSymlink; }, Same::kNo, Same::kNo},
       {"mode", [](Identity* i) { i->mode = 0600; }, Same::kNo, Same::kNo},
@@ -135,7 +135,7 @@ TEST(CompareTest, LooksAtWhatTheFileSystemKeepsStable) {
       {"ctime", [](Identity* i) { i->ctime_ns = 9; }, Same::kReadContent, Same::kReadContent},
       {"names", [](Identity* i) { i->nlink = 9; }, Same::kYes, Same::kReadContent},
   };
-  for (const auto& test : kCases) {
+  for (const auto& test : cases) {
     Identity now = File();
     test.edit(&now);
     EXPECT_EQ(Compare(File(), now, Stability::kStrong), test.strong) << test.what;

@@ -22,11 +22,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(PathTest, SortsByComponentsAsBytes) {
-  const std::vector<std::string> kSorted = {"",    "A",   "a",  "a/b", "a/b/c", "a/\xff",
-                                            "a b", "a.b", "ab", "b",   "\xff"};
-  for (std::size_t i = 0; i < kSorted.size(); ++i) {
-    for (std::size_t j = 0; j < kSorted.size(); ++j) {
-      EXPECT_EQ(PathLess(kSorted[i], kSorted[j]), i < j) << kSorted[i] << " < " << kSorted[j];
+  const std::vector<std::string> sorted = {"",    "A",   "a",  "a/b", "a/b/c", "a/\xff",
+                                           "a b", "a.b", "ab", "b",   "\xff"};
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    for (std::size_t j = 0; j < sorted.size(); ++j) {
+      EXPECT_EQ(PathLess(sorted[i], sorted[j]), i < j) << sorted[i] << " < " << sorted[j];
     }
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <grp.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -195,7 +196,7 @@ inline void CollectCgroups(const std::string& path, const std::string& prefix,
                            std::vector<std::string>* found) {
   for (const std::string& name : NamesIn(path)) {
     struct stat status = {};
-    const std::string child = path + "/" + name;
+    const std::string child = fmt::format("{}/{}", path, name);
     if (::lstat(child.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) continue;
     if (name.starts_with(prefix)) found->push_back(child);
     CollectCgroups(child, prefix, found);

@@ -2,8 +2,9 @@
 
 Reads {"jobs": [{"dir": [name...], "ops": [[operation, argument...]...]}...], "pin": bool} from the
 file named or from standard input, and prints {"results": [[outcome...]...]}: for each operation 0,
-the errno it failed with, or "pinned". With "pin", directories that were there at the start are not
-renamed: that is what a rootless overlay refuses. Names are bytes, written as Latin-1.
+the errno it failed with, or "pinned" for a rename that was left out, as overlays differ there: one
+of a name of a file onto another, and, with "pin", one of a directory that was there at the start.
+Names are bytes, written as Latin-1.
 """
 
 import errno
@@ -112,9 +113,11 @@ def is_pinned(operation, pinned):
         return False
     try:
         status = os.lstat(raw(operation[1]))
+        if (status.st_dev, status.st_ino) in pinned:
+            return True
+        return operation[1] != operation[2] and os.path.samestat(status, os.lstat(raw(operation[2])))
     except OSError:
         return False
-    return (status.st_dev, status.st_ino) in pinned
 
 
 def apply(operations, pin):

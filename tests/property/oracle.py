@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,11 @@ class KernelRefused(Exception):
 
 
 def is_refusal(outcome: int, tier: str) -> bool:
-    """ESTALE: a rename of one name of a new file onto another. EXDEV: see `redirect_max`."""
-    if outcome == errno.EXDEV and tier == "privileged":
-        redirect_max = Path("/sys/module/overlay/parameters/redirect_max")
-        return int(redirect_max.read_text()) < os.pathconf("/", "PC_PATH_MAX")
-    return outcome == errno.ESTALE
+    """Where the kernel keeps redirects short, it renames no directory with a longer path."""
+    redirect_max = Path("/sys/module/overlay/parameters/redirect_max")
+    if outcome != errno.EXDEV or tier != "privileged":
+        return False
+    return int(redirect_max.read_text()) < os.pathconf("/", "PC_PATH_MAX")
 
 
 @dataclass
@@ -51,6 +51,7 @@ class Trial:
     programs: list[Program]
     mode: str = "commit"  # Or "review": always held, then approved.
     discard_first: bool = False
+    redo: bool = False  # Roll the rollback back too.
 
 
 def outcome_text(outcome: int | str) -> str:
@@ -173,12 +174,13 @@ class Comparison:
         elif state not in ("committed", "none") or self.trial.mode == "review" != state != "none":
             raise Difference(f"state {state}: {json.dumps(document, indent=1)}")
 
-    def roll_back(self, document: dict[str, Any]) -> None:
-        answer = self.cli.json(["rollback", document["execution_id"]])
+    def roll_back(self, commit: str) -> str:
+        answer = self.cli.json(["rollback", commit])
         if answer.get("state") == "held":
             self.approve(answer["id"])
         elif answer.get("state") != "committed" or not answer["done"]:
             raise Difference(f"rollback: {json.dumps(answer)}")
+        return answer["id"]
 
     def run(self) -> None:
         programs = self.trial.programs
@@ -199,16 +201,22 @@ class Comparison:
         self.check_counts(document)
         self.settle(document, before)
         expected = snapshot(native_root)
-        lines = differences(expected, snapshot(self.cli.workspace), self.as_the_program_left_it)
+        after = snapshot(self.cli.workspace)
+        lines = differences(expected, after, self.as_the_program_left_it)
         if lines:
             raise Difference("\n".join(["commit:", *lines]))
         if document["changes"]["state"] == "none":
             self.expect_unchanged(before, "a run without changes")
             return
-        self.roll_back(document)
+        rollback = self.roll_back(document["execution_id"])
         lines = differences(before, snapshot(self.cli.workspace), file_times)
         if lines:
             raise Difference("\n".join(["rollback:", *lines]))
+        if self.trial.redo:
+            self.roll_back(rollback)
+            lines = differences(after, snapshot(self.cli.workspace), file_times)
+            if lines:
+                raise Difference("\n".join(["rollback of the rollback:", *lines]))
 
     def compare_outcomes(
         self, programs: list[Program], native: list[list[Any]], inside: list[list[Any]]
@@ -258,7 +266,7 @@ def difference_of(bench: Bench, tier: str, trial: Trial) -> str | None:
                 program.without({i for n, i in left_out if n == number})
                 for number, program in enumerate(trial.programs)
             ]
-            trial = Trial(programs, trial.mode, trial.discard_first)
+            trial = replace(trial, programs=programs)
             continue
         finally:
             comparison.close()

@@ -216,6 +216,15 @@ def test_a_file_recreated_at_the_source_of_a_move_is_a_create(ws: Cli, case: Pat
 
 
 @only_privileged
+def test_a_file_may_move_to_its_own_path_in_another_directory(ws: Cli, case: Path) -> None:
+    code = "os.rename('d', 'e'); os.mkdir('d'); os.rename('e/x', 'e/m'); os.link('e/m', 'd/x')"
+    run = Run(ws, code).commit()
+    assert os.listdir(case / "d") == ["x"]
+    assert os.path.samefile(case / "d/x", case / "e/m")
+    run.roll_back()
+
+
+@only_privileged
 def test_a_directory_recreated_at_the_source_of_a_move_is_empty(ws: Cli, case: Path) -> None:
     run = Run(ws, "os.rename('d', 'moved'); os.mkdir('d')").commit()
     assert run.changes() == {("move", "moved", "d"), ("create", "d")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from bailiff_cli import Bench, require_root
@@ -23,6 +24,7 @@ def make_trial(seeds: list[int]) -> Trial:
         [make_program(seed) for seed in seeds],
         mode="review" if rng.random() < 0.2 else "commit",
         discard_first=rng.random() < 0.25,
+        redo=rng.random() < 0.3,
     )
 
 
@@ -37,7 +39,7 @@ def explain(bench: Bench, tier: str, seeds: list[int], text: str) -> str:
 
         def difference(program: Program, alone: Trial = alone) -> str:
             try:
-                trial = Trial([program], alone.mode, alone.discard_first)
+                trial = replace(alone, programs=[program])
                 return difference_of(bench, tier, trial) or ""
             except AssertionError:
                 return ""  # The base could not be made: too much was dropped.
