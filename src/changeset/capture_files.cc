@@ -166,15 +166,18 @@ class FilePairer {
         return Error(ErrorCode::kResourceExhausted,
                      "capture: more than " + std::to_string(options_.files_max) + " changes");
       }
-      if (gone.entry.Is(EntryType::kDir)) {
-        const std::vector<std::string> names = TRY(base_.List(gone.path));
-        for (const std::string& name : names) {
-          std::string path = JoinPath(gone.path, name);
-          BaseEntry entry = TRY(base_.Look(path));
-          if (entry.exists()) rest.push_back({std::move(path), std::move(entry)});
-        }
-      }
+      if (gone.entry.Is(EntryType::kDir)) TRY(AddChildren(gone.path, &rest));
       pairs_.gone.push_back(std::move(gone));
+    }
+    return Ok();
+  }
+
+  Status AddChildren(const std::string& dir, std::vector<Pairs::Gone>* rest) {
+    const std::vector<std::string> names = TRY(base_.List(dir));
+    for (const std::string& name : names) {
+      std::string path = JoinPath(dir, name);
+      BaseEntry entry = TRY(base_.Look(path));
+      if (entry.exists()) rest->push_back({std::move(path), std::move(entry)});
     }
     return Ok();
   }

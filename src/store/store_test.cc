@@ -71,6 +71,7 @@ class StoreTest : public ::testing::Test {
 
   static std::vector<std::string> Ids(const auto& rows) {
     std::vector<std::string> ids;
+    ids.reserve(rows.size());
     for (const auto& row : rows) ids.push_back(row.id);
     return ids;
   }

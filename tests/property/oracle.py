@@ -32,16 +32,17 @@ class Difference(Exception):
     """What Bailiff did is not what the program does."""
 
 
-class KernelRefused(Exception):
-    """Operations that no overlay of this kernel does: (program, operation) to leave out."""
+class KernelDiffers(Exception):
+    """Operations with which an overlay of this kernel does otherwise: {(program, operation)}."""
 
 
-def is_refusal(outcome: int, tier: str) -> bool:
-    """Where the kernel keeps redirects short, it renames no directory with a longer path."""
-    redirect_max = Path("/sys/module/overlay/parameters/redirect_max")
-    if outcome != errno.EXDEV or tier != "privileged":
-        return False
-    return int(redirect_max.read_text()) < os.pathconf("/", "PC_PATH_MAX")
+def is_kernels(want: int, have: int, before: list[Operation], tier: str) -> bool:
+    """Whether another outcome is the kernel's doing, given the operations before."""
+    if have == errno.EXDEV and tier == "privileged":  # A path too long for a redirect.
+        redirect_max = Path("/sys/module/overlay/parameters/redirect_max")
+        return int(redirect_max.read_text()) < os.pathconf("/", "PC_PATH_MAX")
+    # Two names of one file may be two inodes, and one not see that the other got another mode.
+    return want == errno.EACCES and have == 0 and any(op[0] == "link" for op in before)
 
 
 @dataclass
@@ -222,17 +223,17 @@ class Comparison:
         self, programs: list[Program], native: list[list[Any]], inside: list[list[Any]]
     ) -> None:
         lines = []
-        refused = set()
+        kernels = set()
         for number, (program, wants, haves) in enumerate(zip(programs, native, inside)):
             for i, (want, have) in enumerate(zip(wants, haves)):
-                if want != have and is_refusal(have, self.cli.tier):
-                    refused.add((number, i))
+                if want != have and is_kernels(want, have, program.ops[:i], self.cli.tier):
+                    kernels.add((number, i))
                 elif want != have:
                     lines.append(
                         f"program {program.seed} operation {i} {program.ops[i]}: natively "
                         f"{outcome_text(want)}, in the sandbox {outcome_text(have)}")  # fmt: skip
-        if refused:  # Then what comes after may differ too.
-            raise KernelRefused(refused)
+        if kernels:  # Then what comes after may differ too.
+            raise KernelDiffers(kernels)
         if lines:
             raise Difference("\n".join(["outcomes:", *lines]))
 
@@ -260,8 +261,8 @@ def difference_of(bench: Bench, tier: str, trial: Trial) -> str | None:
             comparison.run()
         except Difference as found:
             return str(found)
-        except KernelRefused as refused:
-            left_out = refused.args[0]
+        except KernelDiffers as differing:
+            left_out = differing.args[0]
             programs = [
                 program.without({i for n, i in left_out if n == number})
                 for number, program in enumerate(trial.programs)
@@ -271,7 +272,7 @@ def difference_of(bench: Bench, tier: str, trial: Trial) -> str | None:
         finally:
             comparison.close()
         return None
-    return f"outcomes:\nmore than {RETRIES_MAX} rounds of operations that the kernel refuses"
+    return f"outcomes:\nmore than {RETRIES_MAX} rounds of operations left out for the kernel"
 
 
 def shrink(program: Program, fails: Callable[[Program], bool], seconds: float) -> Program:
