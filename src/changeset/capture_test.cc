@@ -356,16 +356,9 @@ TEST_P(CaptureBothTest, IgnoresOverlayAttributesThatTheScriptSets) {
 }
 
 TEST_P(CaptureBothTest, TakesNamesAsBytes) {
-  const std::string kNames[] = {"a b ",
-                                "-rf",
-                                "new\nline",
-                                "\x1b[31m",
-                                "\xff\xfe",
-                                "\xe2\x80\xae"
-                                "x",
-                                "Case",
-                                "case",
-                                std::string(255, 'n')};
+  const std::string kNames[] = {"a b ",     "-rf",      "new\nline",
+                                "\x1b[31m", "\xff\xfe", std::string("\xe2\x80\xae") + "x",
+                                "Case",     "case",     std::string(255, 'n')};
   world_.Run([&](const std::string& root) {
     for (const std::string& name : kNames) Write(root + name, name);
   });

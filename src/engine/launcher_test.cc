@@ -19,8 +19,6 @@
 namespace bailiff {
 namespace {
 
-using ::testing::HasSubstr;
-
 std::map<std::string, ClerkJob> Jobs() {
   return {
       {"echo",
