@@ -51,10 +51,8 @@ def require_root() -> None:
 
 
 def find_binary() -> Path:
-    for name in ("BAILIFF_BINARY", "BAILIFF_BIN"):
-        if os.environ.get(name):
-            return Path(os.environ[name]).resolve()
-    return REPOSITORY / "build" / "bailiff"
+    named = os.environ.get("BAILIFF_BINARY")
+    return Path(named).resolve() if named else REPOSITORY / "build" / "bailiff"
 
 
 def remove_tree(path: Path) -> None:
