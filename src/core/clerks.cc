@@ -168,6 +168,9 @@ Status ClerkSyncStaged(Context& context, const ChangeSet& set) {
 }
 
 Status ClerkDiscardStaged(Context& context, const std::string& id) {
+  // Most runs stage nothing, and need no clerk to find that out.
+  const Fd stage = TRY(OpenDirBeneath(context.workspace().private_dir(), "stage", O_PATH));
+  if (!TRY(StatAt(stage, id)).has_value()) return Ok();
   TRY(Ask(context, "discard-staged", id));
   return Ok();
 }

@@ -5,13 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/json.hpp>
 #include <utility>
 
 #include "core/supervise.h"
 #include "sys/file.h"
 #include "sys/message.h"
+#include "sys/pipe.h"
 
 namespace bailiff {
 namespace {
@@ -135,22 +135,16 @@ Result<Diagnosis> Diagnose(Launcher& launcher, const std::string& scratch) {
   const Fd script = TRY(MakeMemoryFile("probe", kProbeScript));
   const Fd idle = TRY(UnusedSocket());
   const Fd monitor = TRY(launcher.StartMonitor());
-  std::array<int, 2> out{};
-  std::array<int, 2> err{};
-  if (::pipe2(out.data(), O_CLOEXEC) != 0) return Error::FromErrno(errno, "pipe");
-  RunPipes pipes{Fd(out[0]), Fd()};
-  Fd out_write(out[1]);
-  if (::pipe2(err.data(), O_CLOEXEC) != 0) return Error::FromErrno(errno, "pipe");
-  pipes.err = Fd(err[0]);
-  Fd err_write(err[1]);
+  Pipe out = TRY(MakePipe());
+  Pipe err = TRY(MakePipe());
   TRY(SendMessage(monitor, EncodeLaunch(ProbeSpec()),
-                  {&workspace, &script, &out_write, &err_write}));
-  TRY(out_write.Close());
-  TRY(err_write.Close());
+                  {&workspace, &script, &out.write, &err.write}));
+  TRY(out.write.Close());
+  TRY(err.write.Close());
   KeptOutput kept_out(kProbeOutputMax);
   KeptOutput kept_err(kProbeOutputMax);
-  const Supervised run =
-      TRY(Supervise(monitor, std::move(pipes), idle, RunObserver{}, &kept_out, &kept_err));
+  const Supervised run = TRY(Supervise(monitor, {std::move(out.read), std::move(err.read)}, idle,
+                                       RunObserver{}, &kept_out, &kept_err));
   Diagnosis diagnosis;
   if (run.failure.has_value()) {
     diagnosis.failure = run.failure->message();

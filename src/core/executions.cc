@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
-#include <cerrno>
 #include <csignal>
 #include <utility>
 
@@ -21,6 +20,7 @@
 #include "engine/clerk.h"
 #include "sys/file.h"
 #include "sys/message.h"
+#include "sys/pipe.h"
 
 namespace bailiff {
 namespace {
@@ -33,17 +33,6 @@ constexpr std::size_t kRecordOutputMax = 64UL * 1024;
 constexpr int kExitTimedOut = 124;
 constexpr int kExitNotFound = 127;
 constexpr int kExitSignalBase = 128;
-
-struct Pipe {
-  Fd read;
-  Fd write;
-};
-
-Result<Pipe> MakePipe() {
-  int ends[2] = {-1, -1};
-  if (::pipe2(ends, O_CLOEXEC) != 0) return Error::FromErrno(errno, "pipe");
-  return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
 
 // One execution on its way. Its members are what later steps need of earlier ones.
 class Run {

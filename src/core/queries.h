@@ -22,7 +22,6 @@ Result<std::string> DiffOf(Context& context, const std::string& id,
                            const std::optional<std::string>& path);
 
 // Kept bytes of one stream; empty when there are none.
-enum class Stream : std::uint8_t;
 Result<std::string> KeptOutputOf(const Context& context, const std::string& id, Stream stream);
 
 }  // namespace bailiff

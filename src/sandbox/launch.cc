@@ -1,6 +1,5 @@
 #include "sandbox/launch.h"
 
-#include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -8,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <climits>
 #include <cmath>
@@ -24,6 +22,7 @@
 #include "sys/kernel_features.h"
 #include "sys/message.h"
 #include "sys/mount.h"
+#include "sys/pipe.h"
 #include "sys/system_clock.h"
 #include "sys/user_namespace.h"
 
@@ -41,12 +40,6 @@ Status CheckRange(const PlanInputs& inputs) {
     }
   }
   return Ok();
-}
-
-Result<std::pair<Fd, Fd>> MakePipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return Error::FromErrno(errno, "pipe");
-  return std::pair(Fd(ends[0]), Fd(ends[1]));
 }
 
 // A user namespace cannot have a part of the tree without what its owner mounted over it.

@@ -1,14 +1,10 @@
 #include "sandbox/run_plan.h"
-
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "sys/file.h"
+#include "sys/pipe.h"
 
 namespace bailiff {
 namespace {
@@ -94,14 +90,12 @@ ChildOp LoweredPlan::Lower(const PlanStep& step) {
 }
 
 Result<PlanRun> StartPlan(const LoweredPlan& plan, const CloneOptions& options) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return Error::FromErrno(errno, "pipe");
-  Fd read_end(ends[0]);
-  const Fd write_end(ends[1]);  // Closed on return, so that end of file can be seen.
+  Pipe report =
+      TRY(MakePipe());  // Our write end closes on return, so that end of file can be seen.
   const ChildPlan child{plan.ops().data(), static_cast<std::uint32_t>(plan.ops().size()),
-                        write_end.get()};
+                        report.write.get()};
   Process process = TRY(CloneProcess(options, RunChild, &child));
-  return PlanRun{std::move(process), std::move(read_end)};
+  return PlanRun{std::move(process), std::move(report.read)};
 }
 
 Status AwaitPlan(const Plan& plan, const Fd& report) {

@@ -5,11 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <string_view>
-#include <utility>
 
 #include "sys/file.h"
+#include "sys/pipe.h"
 #include "sys/process.h"
 
 namespace bailiff {
@@ -66,11 +65,8 @@ std::vector<IdRange> ExchangeIds(std::uint32_t a, std::uint32_t b) {
 }
 
 Result<Fd> MakeUserNamespace(const IdMaps& maps) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return Error::FromErrno(errno, "pipe");
-  const Fd read_end(ends[0]);
-  const Fd write_end(ends[1]);
-  const int inherited = read_end.get();
+  const Pipe hold = TRY(MakePipe());
+  const int inherited = hold.read.get();
   Process holder = TRY(CloneProcess({.flags = CLONE_NEWUSER}, HoldNamespace, &inherited));
   TRY(WriteIdMaps(holder.pid(), maps, SetGroups::kAllow));
   return OpenUserNamespace(holder.pid());
