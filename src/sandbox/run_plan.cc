@@ -1,4 +1,5 @@
 #include "sandbox/run_plan.h"
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
