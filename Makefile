@@ -24,7 +24,8 @@ CACHE_HOME := $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache),$(CURDIR)/buil
 TIDY_CACHE ?= $(CACHE_HOME)/bailiff-tidy
 TEST_DIR := build-test$(if $(filter-out OFF,$(SANITIZE)),-sanitize)
 LINT_DIR := build-lint
-PYTEST_SUITES := tools tests/scripts tests/e2e tests/property tests/kernels
+PYTEST_SUITES := tools tests/scripts tests/e2e tests/property tests/escape tests/crash tests/hostile \
+  tests/fuse tests/fuzz tests/conformance tests/kernels
 
 # A fresh clone finds the objects of another: paths inside the checkout are not part of their key.
 export CCACHE_BASEDIR := $(CURDIR)
@@ -75,6 +76,7 @@ test-full:
 	@BAILIFF_TESTS_FULL=1 $(MAKE) test SANITIZE=ON
 
 bench: build
+	@tools/install-deps.sh bench
 	@if [ -x tests/bench/run ]; then \
 	  echo '== bench: tests/bench/run'; BAILIFF_BINARY='$(CURDIR)/build/bailiff' tests/bench/run; \
 	else echo '== bench: there is no tests/bench/run'; fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Bailiff needs from Debian 12.
-# usage: tools/install-deps.sh [build] [test] [lint]      (default: build)
+# usage: tools/install-deps.sh [build] [test] [lint] [bench]      (default: build)
 #
 # Asks dpkg first, so a second run is instant and needs no network.
 set -euo pipefail
@@ -13,9 +13,12 @@ build=(
 )
 test=(
   "${build[@]}"
-  python3-pytest strace attr acl e2fsprogs util-linux poppler-utils procps sqlite3 binutils user-mode-linux kmod
+  python3-pytest strace attr acl e2fsprogs util-linux poppler-utils procps sqlite3 binutils
+  user-mode-linux kmod bindfs fuse3 libpython3.11-testsuite clang libclang-rt-14-dev
 )
 lint=(clang-format clang-tidy clang binutils python3 python3-pytest)
+# The peers that `make bench` measures beside Bailiff.
+bench=(bubblewrap crun runc podman)
 
 wanted=()
 for group in "${@:-build}"; do
@@ -23,8 +26,9 @@ for group in "${@:-build}"; do
     build) wanted+=("${build[@]}") ;;
     test) wanted+=("${test[@]}") ;;
     lint) wanted+=("${lint[@]}") ;;
+    bench) wanted+=("${bench[@]}") ;;
     *)
-      echo "install-deps: no group '$group'; the groups are build, test, lint" >&2
+      echo "install-deps: no group '$group'; the groups are build, test, lint, bench" >&2
       exit 2
       ;;
   esac

@@ -3,7 +3,9 @@
 
 usage: run_tests.py --build-dir DIR [PYTEST_FOLDER...]
 A folder that does not exist is left out. The exit status is 0 when something ran and all of it
-passed.
+passed. Long suites run a sample that the number BAILIFF_TESTS_SEED chooses; unset, it is taken from
+the commit, so that each commit tries others and a failure can be tried again. BAILIFF_TESTS_FULL=1
+runs them whole.
 """
 
 import argparse
@@ -102,6 +104,12 @@ def pytest(folder, args):
         junit, args, no_tests_collected)
 
 
+def seed_of_commit():
+    done = subprocess.run(["git", "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True,
+                          check=False)
+    return int(done.stdout[:7], 16) if done.returncode == 0 else 1
+
+
 def main(argv):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build-dir", type=pathlib.Path, required=True)
@@ -112,6 +120,8 @@ def main(argv):
     parser.add_argument("folders", nargs="*", type=pathlib.Path)
     args = parser.parse_args(argv)
 
+    seed = os.environ.setdefault("BAILIFF_TESTS_SEED", str(seed_of_commit()))
+    print(f"== BAILIFF_TESTS_SEED={seed} chooses the samples of long suites", flush=True)
     results = []
     for name, suite in [("ctest", lambda: ctest(args))] + [
             (str(folder), lambda folder=folder: pytest(folder, args))
