@@ -6,6 +6,7 @@
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,7 +17,9 @@
 #include <utility>
 
 #include "engine/protocol.h"
+#include "sandbox/landlock_abi.h"
 #include "sys/file.h"
+#include "sys/kernel_features.h"
 #include "sys/message.h"
 
 namespace bailiff {
@@ -128,6 +131,27 @@ Status DenySystemCalls() {
   return Ok();
 }
 
+// Landlock's first version refuses every rename from one directory to another, so it is of no use
+// here.
+Status ConfineFiles(const std::vector<const Fd*>& places) {
+  const int abi = LandlockAbi();
+  if (abi < 2) return Ok();
+  const std::uint64_t handled = kFsAllAbi1 | kFsRefer | (abi >= 3 ? kFsTruncate : 0);
+  const long made = ::syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled), 0);
+  TRY(FromCall(made, "landlock_create_ruleset"));
+  const Fd ruleset(static_cast<int>(made));
+  for (const Fd* place : places) {
+    struct stat info {};
+    TRY(FromCall(::fstat(place->get(), &info), "fstat"));
+    if (!S_ISDIR(info.st_mode)) continue;
+    const LandlockPathRule rule{handled & ~kFsExecute, place->get()};
+    TRY(FromCall(::syscall(SYS_landlock_add_rule, ruleset.get(), kLandlockRulePath, &rule, 0),
+                 "landlock_add_rule"));
+  }
+  return FromCall(::syscall(SYS_landlock_restrict_self, ruleset.get(), 0),
+                  "landlock_restrict_self");
+}
+
 void RaiseDescriptorLimit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -137,7 +161,7 @@ void RaiseDescriptorLimit() {
 
 }  // namespace
 
-Status ConfineClerk(const Fd& user_namespace) {
+Status ConfineClerk(const Fd& user_namespace, const std::vector<const Fd*>& places) {
   RaiseDescriptorLimit();
   ::umask(0);
   if (user_namespace.valid()) {
@@ -147,6 +171,7 @@ Status ConfineClerk(const Fd& user_namespace) {
   }
   TRY(KeepCapabilities());
   TRY(FromCall(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs"));
+  TRY(ConfineFiles(places));
   return DenySystemCalls();
 }
 

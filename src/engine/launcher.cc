@@ -97,7 +97,9 @@ class LauncherProcess {
       const auto job = jobs_.find(name);
       if (job == jobs_.end()) return Error(ErrorCode::kInternal, "launcher: no job " + name);
       const std::string bytes = TRY(ReadAll(request, kRequestBytesMax));
-      TRY(ConfineClerk(Fd()));
+      std::vector<const Fd*> places;
+      for (const Fd& fd : fds) places.push_back(&fd);
+      TRY(ConfineClerk(Fd(), places));
       return job->second(bytes, fds);
     });
   }

@@ -12,8 +12,10 @@
 #include "engine/clerk.h"
 #include "engine/protocol.h"
 #include "sys/file.h"
+#include "sys/kernel_features.h"
 #include "sys/message.h"
 #include "tests/support/matchers.h"
+#include "tests/support/requires.h"
 #include "tests/support/temp_dir.h"
 
 namespace bailiff {
@@ -38,6 +40,11 @@ std::map<std::string, ClerkJob> Jobs() {
        [](std::string_view request, const std::vector<Fd>& fds) -> Result<std::string> {
          TRY(WriteAll(fds[0], request));
          return std::string("written");
+       }},
+      {"read",
+       [](std::string_view request, const std::vector<Fd>&) -> Result<std::string> {
+         const Fd file = TRY(OpenPath(std::string(request), O_RDONLY));
+         return ReadAll(file, 100);
        }},
       {"socket",
        [](std::string_view, const std::vector<Fd>&) -> Result<std::string> {
@@ -93,6 +100,24 @@ TEST(LauncherTest, AClerkCanReachNeitherNetworkNorPrograms) {
   ASSERT_THAT(launcher, IsOk());
   EXPECT_THAT(launcher.value().RunClerk("socket", "", {}), FailsWith(ErrorCode::kPermissionDenied));
   EXPECT_THAT(launcher.value().RunClerk("exec", "", {}), FailsWith(ErrorCode::kPermissionDenied));
+}
+
+TEST(LauncherTest, AClerkReachesFilesOnlyBeneathItsDirectories) {
+  REQUIRES(LandlockAbi() >= 2, "Landlock ABI 2, of Linux 5.19");
+  TempDir mine;
+  TempDir other;
+  for (const TempDir* dir : {&mine, &other}) {
+    const Fd file = OpenPath(dir->Path("file"), O_WRONLY | O_CREAT, 0600).value();
+    ASSERT_THAT(WriteAll(file, "bytes"), IsOk());
+  }
+  const Fd place = OpenPath(mine.path(), O_RDONLY | O_DIRECTORY).value();
+  Result<Launcher> launcher = Launcher::Start(Jobs());
+  ASSERT_THAT(launcher, IsOk());
+  EXPECT_EQ(launcher.value().RunClerk("read", mine.Path("file"), {&place}).value(), "bytes");
+  EXPECT_THAT(launcher.value().RunClerk("read", other.Path("file"), {&place}),
+              FailsWith(ErrorCode::kPermissionDenied));
+  EXPECT_THAT(launcher.value().RunClerk("read", "/etc/passwd", {&place}),
+              FailsWith(ErrorCode::kPermissionDenied));
 }
 
 TEST(ProtocolTest, MessagesSurviveARoundTrip) {

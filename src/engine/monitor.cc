@@ -43,7 +43,8 @@ Result<std::string> RunCaptureClerk(const Message& message, const Sandbox& sandb
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != monitor) ::_exit(1);
     Answer(theirs, [&]() -> Result<std::string> {
-      TRY(ConfineClerk(sandbox.user_namespace()));
+      TRY(ConfineClerk(sandbox.user_namespace(),
+                       {&sandbox.upper(), &message.fds[0], &message.fds[1]}));
       const CaptureResult result =
           TRY(Capture(sandbox.upper(), message.fds[0], message.fds[1], options));
       return EncodeCapture(result);
