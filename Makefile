@@ -24,8 +24,10 @@ CACHE_HOME := $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache),$(CURDIR)/buil
 TIDY_CACHE ?= $(CACHE_HOME)/bailiff-tidy
 TEST_DIR := build-test$(if $(filter-out OFF,$(SANITIZE)),-sanitize)
 LINT_DIR := build-lint
-PYTEST_SUITES := tools tests/scripts tests/e2e tests/property tests/escape tests/crash tests/hostile \
-  tests/fuse tests/fuzz tests/conformance tests/kernels
+PYTEST_SUITES := tools tests/scripts tests/e2e tests/property tests/crash tests/hostile tests/fuse \
+  tests/conformance tests/kernels
+# One test at a time: they look at the whole machine, or use all of it.
+PYTEST_ALONE := tests/escape tests/fuzz
 
 # A fresh clone finds the objects of another: paths inside the checkout are not part of their key.
 export CCACHE_BASEDIR := $(CURDIR)
@@ -64,11 +66,12 @@ test-build:
 
 # Tests that need the program find it in BAILIFF_BINARY.
 test: test-build
-	@echo '== test: ctest, then $(PYTEST_SUITES)'
+	@echo '== test: ctest, then $(PYTEST_SUITES) $(PYTEST_ALONE)'
 	@if [ -n '$(BAILIFF_TESTS_MUST_RUN)' ]; then export BAILIFF_TESTS_MUST_RUN=1; \
 	else unset BAILIFF_TESTS_MUST_RUN; fi; \
 	BAILIFF_BINARY='$(CURDIR)/$(TEST_DIR)/bailiff' \
-	$(PYTHON) tools/run_tests.py --build-dir $(TEST_DIR) --jobs $(JOBS) $(PYTEST_SUITES)
+	$(PYTHON) tools/run_tests.py --build-dir $(TEST_DIR) --jobs $(JOBS) \
+	  $(addprefix --alone ,$(PYTEST_ALONE)) $(PYTEST_SUITES)
 
 test-full:
 	@echo '== test-full: the longer sweeps, then everything with sanitizers'

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs ctest and the pytest suites and ends with one line that sums them all.
 
-usage: run_tests.py --build-dir DIR [PYTEST_FOLDER...]
-A folder that does not exist is left out. The exit status is 0 when something ran and all of it
+usage: run_tests.py --build-dir DIR [--alone PYTEST_FOLDER]... [PYTEST_FOLDER...]
+A folder that does not exist is left out. The tests of a folder run side by side, since most of them
+wait for the kernel or the disk; those of --alone, which look at the whole machine, one by one. The exit status is 0 when something ran and all of it
 passed. Long suites run a sample that the number BAILIFF_TESTS_SEED chooses; unset, it is taken from
 the commit, so that each commit tries others and a failure can be tried again. BAILIFF_TESTS_FULL=1
 runs them whole.
@@ -98,9 +99,10 @@ def ctest(args):
 def pytest(folder, args):
     junit = args.build_dir.resolve() / f"pytest-{str(folder).replace('/', '-')}.xml"
     no_tests_collected = 5
+    workers = 0 if folder in args.alone else args.jobs + 1
     return run_suite(
         [sys.executable, "-m", "pytest", "-q", "-ra", "--color=no", "-p", "no:cacheprovider",
-         "-o", "python_files=test_*.py *_test.py", f"--junitxml={junit}", str(folder)],
+         "-n", str(workers), "-o", "python_files=test_*.py *_test.py", f"--junitxml={junit}", str(folder)],
         junit, args, no_tests_collected)
 
 
@@ -117,6 +119,7 @@ def main(argv):
     parser.add_argument("--test-seconds", type=int, default=300, help="limit of one ctest test")
     parser.add_argument("--suite-seconds", type=int, default=1500, help="limit of one suite")
     parser.add_argument("--ctest-arg", action="append", default=[])
+    parser.add_argument("--alone", type=pathlib.Path, action="append", default=[])
     parser.add_argument("folders", nargs="*", type=pathlib.Path)
     args = parser.parse_args(argv)
 
@@ -125,7 +128,7 @@ def main(argv):
     results = []
     for name, suite in [("ctest", lambda: ctest(args))] + [
             (str(folder), lambda folder=folder: pytest(folder, args))
-            for folder in args.folders if folder.is_dir()]:
+            for folder in [*args.folders, *args.alone] if folder.is_dir()]:
         start = time.monotonic()
         results.append((name, suite(), time.monotonic() - start))
 
