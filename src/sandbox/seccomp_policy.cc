@@ -3,6 +3,7 @@
 #include <asm/termbits.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <netinet/in.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -386,6 +388,11 @@ constexpr const char* kRefused[] = {
 };
 
 constexpr std::array<int, 3> kFamilies = {AF_UNIX, AF_INET, AF_INET6};
+// Others, such as SCTP, DCCP and L2TP, would make the kernel load modules that hardly anyone uses.
+constexpr std::array<int, 5> kProtocols = {0, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP,
+                                           IPPROTO_ICMPV6};
+constexpr std::uint64_t kTypeBits = 0xF;  // The rest of a socket's type are flags.
+constexpr std::uint64_t kTypeMax = SOCK_SEQPACKET;
 constexpr std::uint64_t kLow32 = 0xFFFFFFFF;  // The kernel reads an int argument's low half only.
 
 // Only these personalities are had: the plain one, and the question which it is. Others switch off
@@ -488,6 +495,15 @@ Result<std::vector<sock_filter>> BuildArguments() {
     filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));
   }
   filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_GT, AF_INET6));
+  const std::uint32_t no_protocol = SCMP_ACT_ERRNO(EPROTONOSUPPORT);
+  for (int protocol = 0; protocol < IPPROTO_ICMPV6; ++protocol) {
+    if (std::find(kProtocols.begin(), kProtocols.end(), protocol) != kProtocols.end()) continue;
+    filter.Add(no_protocol, "socket", SCMP_A2_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(protocol)));
+  }
+  filter.Add(no_protocol, "socket", SCMP_A2_64(SCMP_CMP_GT, IPPROTO_ICMPV6));
+  for (std::uint64_t type = kTypeMax + 1; type <= kTypeBits; ++type) {
+    filter.Add(no_protocol, "socket", SCMP_A1_64(SCMP_CMP_MASKED_EQ, kTypeBits, type));
+  }
   return filter.Export();
 }
 
