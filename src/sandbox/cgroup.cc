@@ -186,11 +186,12 @@ std::string Cgroup::Describe() const {
   CheckFailed("a known backend", __FILE__, __LINE__);
 }
 
-Status Cgroup::Adopt(pid_t pid) const {
+Result<std::vector<Fd>> Cgroup::OpenV1Tasks() const {
+  std::vector<Fd> files;
   for (const std::string* leaf : {&v1_memory_, &v1_pids_, &v1_cpu_}) {
-    if (!leaf->empty()) TRY(WriteControl(*leaf + "/cgroup.procs", std::to_string(pid)));
+    if (!leaf->empty()) files.push_back(TRY(OpenPath(*leaf + "/tasks", O_WRONLY)));
   }
-  return Ok();
+  return files;
 }
 
 Status Cgroup::Kill() const {

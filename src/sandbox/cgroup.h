@@ -60,8 +60,9 @@ class Cgroup {
   // "cgroup2", "cgroup1" or "rlimits": the weakest of the three.
   std::string Describe() const;
 
-  // Puts a process that waits to be released into the v1 leaves. Errors: kPermissionDenied; kIo.
-  Status Adopt(pid_t pid) const;
+  // The file `tasks` of each v1 leaf, at most three: a process with one thread that writes "0" to
+  // it is in that leaf from then on. Errors: kPermissionDenied; kIo.
+  Result<std::vector<Fd>> OpenV1Tasks() const;
 
   // Kills every process in the v2 leaf, if there is one. Errors: kIo.
   Status Kill() const;

@@ -2,7 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "sandbox/stale.h"
 #include "sys/process.h"
@@ -39,13 +42,30 @@ void Pause(const void* /*unused*/) {
   for (;;) ::pause();
 }
 
-TEST_F(CgroupTest, HoldsWhatItAdoptsAndRemovesItselfWhenThatIsGone) {
+// As a sandbox's first process does.
+void JoinAndPause(const void* tasks) {
+  for (const Fd& file : *static_cast<const std::vector<Fd>*>(tasks)) {
+    if (::write(file.get(), "0", 1) != 1) ::_exit(1);
+  }
+  (void)::raise(SIGSTOP);  // Tells the parent.
+  Pause(nullptr);
+}
+
+Result<Process> StartIn(const Cgroup& cgroup) {
+  const std::vector<Fd> tasks = TRY(cgroup.OpenV1Tasks());
+  Process child = TRY(CloneProcess({.flags = 0, .cgroup = cgroup.leaf()}, JoinAndPause, &tasks));
+  int status = 0;
+  EXPECT_EQ(::waitpid(child.pid(), &status, WUNTRACED), child.pid());
+  EXPECT_TRUE(WIFSTOPPED(status));
+  return child;
+}
+
+TEST_F(CgroupTest, HoldsWhatJoinsItAndRemovesItselfWhenThatIsGone) {
   {
     const Cgroup cgroup = Cgroup::Create(host_, own_name_, limits_);
     ASSERT_THAT(FindCgroupsOf(id_), Not(IsEmpty()));
-    Result<Process> child = CloneProcess({.flags = 0, .cgroup = cgroup.leaf()}, Pause, nullptr);
+    const Result<Process> child = StartIn(cgroup);
     ASSERT_THAT(child, IsOk());
-    ASSERT_THAT(cgroup.Adopt(child.value().pid()), IsOk());
     for (const std::string& leaf : FindCgroupsOf(id_)) {
       EXPECT_EQ(ReadControl(leaf + "/cgroup.procs"), std::to_string(child.value().pid())) << leaf;
     }
@@ -84,9 +104,8 @@ TEST_F(CgroupTest, StaleOnesAreRemovedWithTheirProcesses) {
   ASSERT_THAT(owner, IsOk());
   const std::uint64_t start = ProcessStartTime(owner.value().pid()).value();
   const Cgroup cgroup = Cgroup::Create(host_, NameOfOwner(owner.value().pid(), start), limits_);
-  Result<Process> child = CloneProcess({.flags = 0, .cgroup = cgroup.leaf()}, Pause, nullptr);
+  Result<Process> child = StartIn(cgroup);
   ASSERT_THAT(child, IsOk());
-  ASSERT_THAT(cgroup.Adopt(child.value().pid()), IsOk());
   ASSERT_THAT(CleanStale(), IsOk());
   ASSERT_THAT(FindCgroupsOf(id_), Not(IsEmpty()));
   ASSERT_THAT(owner.value().Kill(), IsOk());

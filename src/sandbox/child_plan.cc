@@ -77,6 +77,7 @@ struct Step {
 constexpr Step kSteps[] = {
     {ChildOpKind::kTake, Take},
     {ChildOpKind::kCloseOthers, CloseOthers},
+    {ChildOpKind::kJoinCgroup, ChildJoinCgroup},
     {ChildOpKind::kAwaitParent, AwaitParent},
     {ChildOpKind::kSetMask, SetMask},
     {ChildOpKind::kDropGroups, ChildDropGroups},

@@ -37,6 +37,9 @@ enum class Slot : std::int8_t {
   kMask,
   kLower,
   kWork,
+  kCgroupMemory,  // Files `tasks` of v1 leaves.
+  kCgroupPids,
+  kCgroupCpu,
   kCount,
 };
 
@@ -49,6 +52,7 @@ constexpr int SlotFd(Slot slot) {
 enum class ChildOpKind : std::uint8_t {
   kTake,             // Make descriptor `number` the one in `to`.
   kCloseOthers,      // Close every descriptor that is not in a slot.
+  kJoinCgroup,       // Enter the v1 cgroup whose file `tasks` is open in `from`.
   kAwaitParent,      // Read one byte from `from`; end of file is ECANCELED.
   kSetMask,          // umask(number).
   kDropGroups,       // No supplementary groups.

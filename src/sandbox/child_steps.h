@@ -38,6 +38,7 @@ long ChildPivot(const ChildOp& op);
 long ChildDetach(const ChildOp& op);
 
 // child_identity.cc
+long ChildJoinCgroup(const ChildOp& op);
 long ChildDropGroups(const ChildOp& op);
 long ChildSetIds(const ChildOp& op);
 long ChildSetHostname(const ChildOp& op);

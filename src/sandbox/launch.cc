@@ -33,8 +33,11 @@ constexpr uid_t kRootUid = 0;
 
 // Descriptors take fixed numbers in the child; ours must not lie among them.
 Status CheckRange(const PlanInputs& inputs) {
-  for (const int fd : {inputs.sync, inputs.status, inputs.in, inputs.out, inputs.err,
-                       inputs.uid_lock, inputs.workspace, inputs.overlay, inputs.tmp, inputs.shm}) {
+  std::vector<int> fds = {inputs.sync, inputs.status,   inputs.in,        inputs.out,
+                          inputs.err,  inputs.uid_lock, inputs.workspace, inputs.overlay,
+                          inputs.tmp,  inputs.shm};
+  fds.insert(fds.end(), inputs.cgroup_tasks.begin(), inputs.cgroup_tasks.end());
+  for (const int fd : fds) {
     if (fd >= kSlotBase) {
       return Error(ErrorCode::kResourceExhausted, "too many open descriptors to start a sandbox");
     }
@@ -284,6 +287,8 @@ Status Launcher::Start() {
   inputs_.overlay = number(mounts_.overlay);
   inputs_.tmp = number(mounts_.tmp);
   inputs_.shm = number(mounts_.shm);
+  const std::vector<Fd> cgroup_tasks = TRY(state_->cgroup->OpenV1Tasks());
+  for (const Fd& tasks : cgroup_tasks) inputs_.cgroup_tasks.push_back(tasks.get());
   TRY(CheckRange(inputs_));
 
   const Plan plan = PlanSandbox(inputs_);
@@ -325,7 +330,6 @@ Status Launcher::Release(const Fd& sync) {
   const bool privileged = inputs_.tier == Tier::kPrivileged;
   TRY(WriteIdMaps(pid, maps, privileged ? SetGroups::kAllow : SetGroups::kDeny));
   if (!privileged) state_->user_namespace = TRY(OpenUserNamespace(pid));
-  TRY(state_->cgroup->Adopt(pid));
   if (!state_->cgroup->limits_cpu()) TRY(LimitProcessors(pid, spec_.limits.cpus));
   return SendMessage(sync, "G");
 }

@@ -15,6 +15,8 @@ namespace {
 constexpr std::uint64_t kNewCgroup = CLONE_NEWCGROUP;
 constexpr std::uint64_t kReadRights = kFsExecute | kFsReadFile | kFsReadDir;
 
+constexpr Slot kCgroupSlots[] = {Slot::kCgroupMemory, Slot::kCgroupPids, Slot::kCgroupCpu};
+
 constexpr const char* kDefaultPath = "/usr/local/bin:/usr/bin:/bin";
 
 void Add(ChildOpKind kind, const char* what, Plan* plan) {
@@ -44,7 +46,17 @@ void AddDescriptors(const PlanInputs& inputs, Plan* plan) {
   Take(inputs.overlay, Slot::kOverlay, plan);
   Take(inputs.tmp, Slot::kTmp, plan);
   Take(inputs.shm, Slot::kShm, plan);
+  for (std::size_t i = 0; i < inputs.cgroup_tasks.size(); ++i) {
+    Take(inputs.cgroup_tasks[i], kCgroupSlots[i], plan);
+  }
   Add(ChildOpKind::kCloseOthers, "close other descriptors", plan);
+}
+
+void AddCgroups(const PlanInputs& inputs, Plan* plan) {
+  for (std::size_t i = 0; i < inputs.cgroup_tasks.size(); ++i) {
+    plan->push_back(
+        {.kind = ChildOpKind::kJoinCgroup, .from = kCgroupSlots[i], .what = "join cgroup"});
+  }
 }
 
 void AddIdentity(const PlanInputs& inputs, Plan* plan) {
@@ -222,6 +234,7 @@ struct Phase {
 
 constexpr Phase kSandboxPhases[] = {
     {AddDescriptors, "first, so that no step acts with a descriptor of the parent's"},
+    {AddCgroups, "before anything is used that counts, and alone: its children are born inside"},
     {AddIdentity, "before any file is touched: until then host uid 0 is in use"},
     {AddNamespaces, "needs the host's /proc, and the capabilities of the first user namespace"},
     {AddRoot, "needs the same capabilities; ends the sight of the host"},

@@ -43,7 +43,8 @@ struct PlanInputs {
   HostLayout host;
   int landlock_abi = 0;
   bool has_keyrings = true;
-  bool pids_limited = false;  // By a cgroup: no RLIMIT_NPROC then.
+  bool pids_limited = false;      // By a cgroup: no RLIMIT_NPROC then.
+  std::vector<int> cgroup_tasks;  // Descriptors of the parent: files to join v1 cgroups by.
 
   uid_t outside_uid = 0;  // Privileged tier: who owns the upper layer.
   gid_t outside_gid = 0;

@@ -137,6 +137,15 @@ TEST_P(PlanTest, LeavesOutLandlockWhereTheKernelHasNone) {
   EXPECT_THAT(Describe(PlanSandbox(inputs_)), Not(HasSubstr("landlock")));
 }
 
+TEST_P(PlanTest, JoinsItsCgroupsBeforeAnythingThatCounts) {
+  PlanInputs inputs = inputs_;
+  inputs.cgroup_tasks = {40, 41, 42};
+  const std::string text = Describe(PlanSandbox(inputs));
+  EXPECT_THAT(text, HasSubstr("close other descriptors\njoin cgroup\njoin cgroup\njoin cgroup\n"
+                              "wait for the parent\n"));
+  EXPECT_THAT(Describe(PlanSandbox(inputs_)), Not(HasSubstr("join cgroup")));
+}
+
 TEST_P(PlanTest, LimitsProcessesItselfOnlyWithoutACgroup) {
   EXPECT_THAT(Describe(PlanSandbox(inputs_)), HasSubstr("limit processes"));
   inputs_.pids_limited = true;
