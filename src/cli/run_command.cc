@@ -166,15 +166,30 @@ int ExitStatusOf(const Execution& execution) {
   return execution.exit_code.value_or(kExitBailiff);
 }
 
+// The sandbox is built while database and ledger are opened. Not so where a commit was cut short:
+// what finishes it changes the workspace, on which the sandbox's view is mounted.
+Result<PreparedRun> PrepareAndOpen(Session& session, RunRequest request) {
+  Context& context = *TRY(session.OpenWorkspace());
+  if (TRY(NeedsRecovery(context.journal().journal))) TRY(session.Open(Session::Purpose::kChange));
+  PreparedRun run = TRY(Prepare(context, std::move(request)));
+  TRY(session.Open(Session::Purpose::kChange));
+  return run;
+}
+
 }  // namespace
 
 int RunOrExec(Session& session, const RunOptions& options, RunKind kind) {
   Result<RunRequest> request = MakeRequest(options, kind);
   if (!request.ok()) return session.Fail(request.error());
-  const Result<Context*> context = session.Open(Session::Purpose::kChange);
+  const Result<Context*> context = session.OpenWorkspace();
   if (!context.ok()) return session.Fail(context.error());
   const Result<Fd> stop = WatchSignals();
   if (!stop.ok()) return session.Fail(stop.error());
+  Result<PreparedRun> run = PrepareAndOpen(session, std::move(request).value());
+  if (!run.ok()) {
+    const bool missing = run.error().code() == ErrorCode::kNotFound;
+    return session.Fail(run.error(), missing ? kExitNotFound : kExitBailiff);
+  }
 
   RunObserver observer;
   observer.stop = &stop.value();
@@ -184,12 +199,8 @@ int RunOrExec(Session& session, const RunOptions& options, RunKind kind) {
       (void)WriteTo(stream == Stream::kOut ? STDOUT_FILENO : STDERR_FILENO, bytes);
     };
   }
-  const Result<Execution> execution =
-      Execute(*context.value(), std::move(request).value(), observer);
-  if (!execution.ok()) {
-    const bool missing = execution.error().code() == ErrorCode::kNotFound;
-    return session.Fail(execution.error(), missing ? kExitNotFound : kExitBailiff);
-  }
+  const Result<Execution> execution = Execute(*context.value(), std::move(run).value(), observer);
+  if (!execution.ok()) return session.Fail(execution.error());
   if (session.options().json) {
     session.Answer(ToJson(execution.value(), static_cast<std::size_t>(kOutputBytesMax)), "");
   } else if (!session.options().quiet) {

@@ -75,7 +75,7 @@ Result<std::string> Session::FindWorkspace() const {
                "one; 'bailiff init DIR' makes one");
 }
 
-Result<Context*> Session::Open(Purpose purpose) {
+Result<Context*> Session::OpenWorkspace() {
   if (context_ != nullptr) return context_.get();
   ContextOptions options;
   options.workspace_path = TRY(FindWorkspace());
@@ -84,6 +84,14 @@ Result<Context*> Session::Open(Purpose purpose) {
   if (!options_.config.empty()) options.config_path = Absolute(options_.config);
   options.principal = "local:" + std::to_string(::geteuid());
   context_ = TRY(Context::Open(options));
+  return context_.get();
+}
+
+Result<Context*> Session::Open(Purpose purpose) {
+  if (opened_) return context_.get();
+  TRY(OpenWorkspace());
+  TRY(context_->OpenRecords());
+  opened_ = true;
   if (purpose == Purpose::kRead) {
     if (TRY(NeedsRecovery(context_->journal().journal))) {
       Say("a commit was cut short; the next command that changes something finishes it");

@@ -34,6 +34,9 @@ class Session {
   enum class Purpose { kRead, kChange };
   Result<Context*> Open(Purpose purpose);
 
+  // The first part of Open(kChange), for what can be begun without database and ledger.
+  Result<Context*> OpenWorkspace();
+
   // `path` as given on the command line, absolute.
   std::string Absolute(const std::string& path) const;
 
@@ -52,6 +55,7 @@ class Session {
   const Surroundings& surroundings_;
   const GlobalOptions& options_;
   std::unique_ptr<Context> context_;
+  bool opened_ = false;
 };
 
 // Writes all of `bytes` to a standard stream; false when its reader is gone.

@@ -85,10 +85,14 @@ Result<std::unique_ptr<Context>> Context::Open(const ContextOptions& options) {
   context->ledger_dir_ = TRY(OpenSubdir(context->state_dir_, "ledger"));
   // Before the database and the ledger are open: their handles do not survive a fork.
   context->launcher_.emplace(TRY(Launcher::Start(ClerkJobs())));
-  context->store_.emplace(TRY(Store::Open(state_path + "/bailiff.db")));
-  context->ledger_.emplace(
-      TRY(Ledger::Open(context->ledger_dir_, context->workspace_.id(), context->clock_)));
+  context->state_path_ = state_path;
   return context;
+}
+
+Status Context::OpenRecords() {
+  store_.emplace(TRY(Store::Open(state_path_ + "/bailiff.db")));
+  ledger_.emplace(TRY(Ledger::Open(ledger_dir_, workspace_.id(), clock_)));
+  return Ok();
 }
 
 Result<WorkspaceLock> WorkspaceLock::Take(const Context& context, std::chrono::milliseconds wait) {

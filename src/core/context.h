@@ -26,11 +26,16 @@ struct ContextOptions {
 // it has threads; used by one thread.
 class Context {
  public:
-  // Opens all of it and starts the launcher.
+  // Opens the workspace and its state's directories, and starts the launcher.
   //
-  // Errors: those of Workspace::Open(), LoadConfig(), Store::Open() and Ledger::Open();
-  //         kPermissionDenied when the state is another user's or cannot be written.
+  // Errors: those of Workspace::Open() and LoadConfig(); kPermissionDenied when the state is
+  // another
+  //         user's or cannot be written.
   static Result<std::unique_ptr<Context>> Open(const ContextOptions& options);
+
+  // Opens database and ledger: everything that uses those needs it first. Errors: those of
+  // Store::Open() and Ledger::Open().
+  Status OpenRecords();
 
   const Workspace& workspace() const { return workspace_; }
   const Config& config() const { return config_; }
@@ -55,6 +60,7 @@ class Context {
   SystemClock clock_;
   Workspace workspace_;
   Config config_;
+  std::string state_path_;
   Fd state_dir_;
   Fd run_dir_;
   Fd output_dir_;

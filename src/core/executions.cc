@@ -37,21 +37,25 @@ constexpr int kExitSignalBase = 128;
 // One execution on its way. Its members are what later steps need of earlier ones.
 class Run {
  public:
-  Run(Context& context, RunRequest request, Admitted admitted, const RunObserver& observer)
+  Run(Context& context, PreparedRun prepared, const RunObserver& observer)
       : context_(context),
-        request_(std::move(request)),
-        admitted_(std::move(admitted)),
+        request_(std::move(prepared.request)),
+        admitted_(std::move(prepared.admitted)),
+        monitor_(std::move(prepared.monitor)),
+        pipes_(std::move(prepared.pipes)),
         observer_(observer),
         out_(request_.output_bytes),
-        err_(request_.output_bytes) {}
+        err_(request_.output_bytes),
+        started_ns_(prepared.started_ns) {}
 
   Result<Execution> Go() {
     Describe();
     const CancelSocket cancel = TRY(CancelSocket::Make(context_.run_dir(), execution_.id));
     TRY(Submit());
-    const Fd monitor = TRY(context_.launcher().StartMonitor());
-    TRY(RunProgram(monitor, cancel.fd()));
-    if (supervised_.ending.has_value()) TRY(TakeChanges(monitor));
+    TRY(RunProgram(cancel.fd()));
+    if (supervised_.ending.has_value()) TRY(TakeChanges());
+    // What is left of the sandbox goes while the rest is written down.
+    TRY(monitor_.Close());
     TRY(Finish());
     return std::move(execution_);
   }
@@ -110,16 +114,10 @@ class Run {
     return context_.store().InsertExecution(row);
   }
 
-  Status RunProgram(const Fd& monitor, const Fd& cancel) {
-    Pipe out = TRY(MakePipe());
-    Pipe err = TRY(MakePipe());
-    started_ns_ = context_.NowNanos();
-    TRY(SendMessage(monitor, EncodeLaunch(admitted_.spec),
-                    {&context_.workspace().root(), &admitted_.in, &out.write, &err.write}));
-    TRY(out.write.Close());
-    TRY(err.write.Close());
-    supervised_ = TRY(Supervise(monitor, {std::move(out.read), std::move(err.read)}, cancel,
-                                observer_, &out_, &err_));
+  Status RunProgram(const Fd& cancel) {
+    // When the sandbox could not be built the monitor is gone, and has said why.
+    (void)SendMessage(monitor_, EncodeKind(MessageKind::kStart));
+    supervised_ = TRY(Supervise(monitor_, std::move(pipes_), cancel, observer_, &out_, &err_));
     ended_ns_ = context_.NowNanos();
     NoteScript();
     execution_.guarantees = supervised_.guarantees;
@@ -222,7 +220,7 @@ class Run {
     return Succeeded() ? request_.mode : request_.on_failure;
   }
 
-  Status TakeChanges(const Fd& monitor) {
+  Status TakeChanges() {
     CaptureOptions options;
     options.id = execution_.id;
     options.stage = EffectiveMode() != Mode::kDiscard;
@@ -232,9 +230,9 @@ class Run {
     if (!context_.config().execution_logs.empty()) {
       options.reserved.push_back(context_.config().execution_logs);
     }
-    TRY(SendMessage(monitor, EncodeCaptureRequest(options),
+    TRY(SendMessage(monitor_, EncodeCaptureRequest(options),
                     {&context_.workspace().root(), &context_.workspace().private_dir()}));
-    const Result<std::string> answer = AwaitAnswer(monitor);
+    const Result<std::string> answer = AwaitAnswer(monitor_);
     if (!answer.ok()) return NoteCaptureFailure(answer.error());
     Proposal proposal;
     proposal.captured = TRY(DecodeCapture(answer.value()));
@@ -321,6 +319,8 @@ class Run {
   Context& context_;
   RunRequest request_;
   Admitted admitted_;
+  Fd monitor_;
+  RunPipes pipes_;
   const RunObserver& observer_;
   Execution execution_;
   Supervised supervised_;
@@ -356,10 +356,23 @@ Status MarkInterrupted(Context& context, const ExecutionRow& row) {
 
 }  // namespace
 
-Result<Execution> Execute(Context& context, RunRequest request, const RunObserver& observer) {
+Result<PreparedRun> Prepare(Context& context, RunRequest request) {
+  PreparedRun run;
   const std::string id = MakeId("exec", context.clock().Now());
-  Admitted admitted = TRY(Admit(&request, id, context.workspace(), context.config()));
-  return Run(context, std::move(request), std::move(admitted), observer).Go();
+  run.admitted = TRY(Admit(&request, id, context.workspace(), context.config()));
+  run.request = std::move(request);
+  run.monitor = TRY(context.launcher().StartMonitor());
+  Pipe out = TRY(MakePipe());
+  Pipe err = TRY(MakePipe());
+  run.started_ns = context.NowNanos();
+  TRY(SendMessage(run.monitor, EncodeLaunch(run.admitted.spec, MessageKind::kPrepare),
+                  {&context.workspace().root(), &run.admitted.in, &out.write, &err.write}));
+  run.pipes = {std::move(out.read), std::move(err.read)};
+  return run;
+}
+
+Result<Execution> Execute(Context& context, PreparedRun run, const RunObserver& observer) {
+  return Run(context, std::move(run), observer).Go();
 }
 
 Result<bool> Cancel(Context& context, const std::string& id) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "core/admission.h"
 #include "core/context.h"
 #include "core/documents.h"
 #include "core/request.h"
@@ -11,15 +12,28 @@
 
 namespace bailiff {
 
-// Runs one script or command in a sandbox, decides what becomes of its changes, and records all of
-// it. Blocks until all that is done.
+// A run that was checked, and whose sandbox is being built while its caller does other work.
+// Nothing of it runs or is recorded; dropped, it is gone.
+struct PreparedRun {
+  RunRequest request;
+  Admitted admitted;
+  Fd monitor;
+  RunPipes pipes;
+  std::int64_t started_ns = 0;  // Changes of others since then are conflicts.
+};
+
+// Needs neither the database nor the ledger. Errors: those of Admit(); kIo.
+Result<PreparedRun> Prepare(Context& context, RunRequest request);
+
+// Runs one script or command in its sandbox, decides what becomes of its changes, and records all
+// of it. Blocks until all that is done.
 //
 // A script that fails, runs into a limit or is cancelled is a result, not an error. So is a sandbox
 // that could not be started once the execution was recorded (status `error`).
 //
-// Errors: those of Admit(), before anything is recorded; kResourceExhausted when too much is held
-//         already; those of the ledger and the store, without which nothing runs.
-Result<Execution> Execute(Context& context, RunRequest request, const RunObserver& observer);
+// Errors: kResourceExhausted when too much is held already; those of the ledger and the store,
+//         without which nothing runs.
+Result<Execution> Execute(Context& context, PreparedRun run, const RunObserver& observer);
 
 // Ends a running execution, whichever process runs it, and waits until it has ended. False when it
 // was not running (any more). Errors: kNotFound.

@@ -22,10 +22,10 @@ Error Unexpected(std::string_view what) {
   return Error(ErrorCode::kInvalidArgument, "monitor: expected " + std::string(what));
 }
 
-Result<Sandbox> Launch(const Message& message) {
+Result<Sandbox> Prepare(const Message& message) {
   const SandboxSpec spec = TRY(DecodeLaunch(message.bytes));
   if (message.fds.size() != 4) return Unexpected("four descriptors to launch with");
-  return Sandbox::Launch(
+  return Sandbox::Prepare(
       spec, SandboxFds{message.fds[0], message.fds[1], message.fds[2], message.fds[3]});
 }
 
@@ -84,10 +84,18 @@ Status ServeCaptures(const Sandbox& sandbox, const Fd& control) {
 Status Serve(const Fd& control) {
   std::optional<Message> message = TRY(ReceiveMessage(control));
   if (!message.has_value()) return Ok();
-  if (TRY(DecodeKind(message->bytes)) != MessageKind::kLaunch) return Unexpected("launch");
-  Sandbox sandbox = TRY(Launch(*message));
+  const MessageKind kind = TRY(DecodeKind(message->bytes));
+  const bool prepares = kind == MessageKind::kPrepare;
+  if (!prepares && kind != MessageKind::kLaunch) return Unexpected("launch");
+  Sandbox sandbox = TRY(Prepare(*message));
   // Our copies of the output pipes would hide their end from the reader.
   message.reset();
+  if (prepares) {
+    message = TRY(ReceiveMessage(control));
+    if (!message.has_value()) return Ok();
+    if (TRY(DecodeKind(message->bytes)) != MessageKind::kStart) return Unexpected("start");
+  }
+  TRY(sandbox.Start());
   TRY(SendMessage(control, EncodeLaunched(sandbox.guarantees())));
   const std::optional<Ending> ending = TRY(WaitForEnd(&sandbox, control));
   if (!ending.has_value()) return Ok();

@@ -109,8 +109,9 @@ Result<std::string> DecodeStartClerk(std::string_view message) {
   return Finish(reader, std::move(job), "start clerk");
 }
 
-std::string EncodeLaunch(const SandboxSpec& spec) {
-  ByteWriter writer = Begin(MessageKind::kLaunch);
+std::string EncodeLaunch(const SandboxSpec& spec, MessageKind kind) {
+  CHECK(kind == MessageKind::kLaunch || kind == MessageKind::kPrepare);
+  ByteWriter writer = Begin(kind);
   writer.Bytes(spec.id);
   WriteStrings(spec.argv, &writer);
   WriteStrings(spec.environment, &writer);
@@ -121,7 +122,8 @@ std::string EncodeLaunch(const SandboxSpec& spec) {
 }
 
 Result<SandboxSpec> DecodeLaunch(std::string_view message) {
-  ByteReader reader = Open(message, MessageKind::kLaunch);
+  const bool prepares = message.starts_with(static_cast<char>(MessageKind::kPrepare));
+  ByteReader reader = Open(message, prepares ? MessageKind::kPrepare : MessageKind::kLaunch);
   SandboxSpec spec;
   spec.id = reader.Bytes();
   spec.argv = ReadStrings(&reader);

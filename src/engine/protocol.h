@@ -21,6 +21,8 @@ enum class MessageKind : std::uint8_t {
   kStartClerk,        // text: the job. fds: socket for the answer, request, then the job's own.
   // To a monitor.
   kLaunch,   // A SandboxSpec. fds: workspace, stdin, stdout, stderr.
+  kPrepare,  // As kLaunch, but the program waits for
+  kStart,    // which is nothing more.
   kKill,     // Nothing more.
   kCapture,  // CaptureOptions. fds: workspace, private directory.
   // From a monitor.
@@ -37,7 +39,8 @@ Result<MessageKind> DecodeKind(std::string_view message);
 std::string EncodeStartClerk(std::string_view job);
 Result<std::string> DecodeStartClerk(std::string_view message);
 
-std::string EncodeLaunch(const SandboxSpec& spec);
+// `kind`: kLaunch or kPrepare.
+std::string EncodeLaunch(const SandboxSpec& spec, MessageKind kind = MessageKind::kLaunch);
 Result<SandboxSpec> DecodeLaunch(std::string_view message);
 
 std::string EncodeCaptureRequest(const CaptureOptions& options);

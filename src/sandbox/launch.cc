@@ -191,7 +191,7 @@ class Dumpable {
   int before_;
 };
 
-// Everything that only the start needs. `spec` and `fds` are the caller's.
+// Everything that only the building needs. `spec` and `fds` are the caller's.
 class Launcher {
  public:
   Launcher(const SandboxSpec& spec, const SandboxFds& fds, SandboxState* state)
@@ -291,26 +291,17 @@ Status Launcher::Start() {
   for (const Fd& tasks : cgroup_tasks) inputs_.cgroup_tasks.push_back(tasks.get());
   TRY(CheckRange(inputs_));
 
-  const Plan plan = PlanSandbox(inputs_);
-  const LoweredPlan lowered(plan, &spec_, &seccomp);
+  state_->plan = PlanSandbox(inputs_);
+  const LoweredPlan lowered(state_->plan, &spec_, &seccomp);
   Result<PlanRun> run = Clone(lowered);
   if (!run.ok()) return ExplainClone(std::move(run).error());
   state_->init.emplace(std::move(run.value().process));
   state_->status = std::move(status);
   TRY(child_sync.Close());
   TRY(child_status.Close());
-  TRY(Release(sync));
-  TRY(AwaitPlan(plan, run.value().report));
-  state_->started = SystemClock().Steady();
-  if (inputs_.tier == Tier::kRootless) {
-    std::optional<Message> message = TRY(ReceiveMessage(sync));
-    if (!message.has_value() || message->fds.size() != 1) {
-      return Error(ErrorCode::kIo, "the sandbox ended before it had started");
-    }
-    state_->upper = std::move(message->fds.front());
-  }
+  state_->report = std::move(run.value().report);
   state_->sync = std::move(sync);
-  return Ok();
+  return Release(state_->sync);
 }
 
 Result<PlanRun> Launcher::Clone(const LoweredPlan& plan) const {
@@ -336,10 +327,29 @@ Status Launcher::Release(const Fd& sync) {
 
 }  // namespace
 
-Status LaunchSandbox(const SandboxSpec& spec, const SandboxFds& fds, SandboxState* state) {
+Status PrepareSandbox(const SandboxSpec& spec, const SandboxFds& fds, SandboxState* state) {
   TRY(CheckSpec(spec));
   state->limits = spec.limits;
-  const Status started = Launcher(spec, fds, state).Run();
+  const Status prepared = Launcher(spec, fds, state).Run();
+  if (!prepared.ok()) return Error(prepared.error()).WithContext("start sandbox");
+  return Ok();
+}
+
+Status StartSandbox(SandboxState* state) {
+  const Status started = [&]() -> Status {
+    std::optional<Message> message;
+    if (state->guarantees.tier == Tier::kRootless) message = TRY(ReceiveMessage(state->sync));
+    // When it has died, its report tells why.
+    (void)SendMessage(state->sync, "G");
+    TRY(AwaitPlan(state->plan, state->report));
+    state->started = SystemClock().Steady();
+    if (state->guarantees.tier == Tier::kPrivileged) return Ok();
+    if (!message.has_value() || message->fds.size() != 1) {
+      return Error(ErrorCode::kIo, "the sandbox ended before it had started");
+    }
+    state->upper = std::move(message->fds.front());
+    return Ok();
+  }();
   if (!started.ok()) return Error(started.error()).WithContext("start sandbox");
   return Ok();
 }

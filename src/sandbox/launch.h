@@ -6,8 +6,8 @@
 
 namespace bailiff {
 
-// Builds the sandbox and starts its program. After an error, destroying `state` removes what was
-// made so far. Errors: as Sandbox::Launch().
-Status LaunchSandbox(const SandboxSpec& spec, const SandboxFds& fds, SandboxState* state);
+// Sandbox::Prepare() and Start(). After an error, destroying `state` removes what was made so far.
+Status PrepareSandbox(const SandboxSpec& spec, const SandboxFds& fds, SandboxState* state);
+Status StartSandbox(SandboxState* state);
 
 }  // namespace bailiff

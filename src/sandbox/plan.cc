@@ -222,6 +222,8 @@ std::vector<std::string> Candidates(const SandboxSpec& spec) {
 }
 
 void AddExec(const PlanInputs& inputs, Plan* plan) {
+  plan->push_back(
+      {.kind = ChildOpKind::kAwaitParent, .from = Slot::kSync, .what = "wait for the start"});
   plan->push_back({.kind = ChildOpKind::kExec,
                    .list = Candidates(*inputs.spec),
                    .what = "run " + inputs.spec->argv.front()});

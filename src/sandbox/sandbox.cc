@@ -143,9 +143,19 @@ Result<Ending> Finish(SandboxState* state) {
 }  // namespace
 
 Result<Sandbox> Sandbox::Launch(const SandboxSpec& spec, const SandboxFds& fds) {
+  Sandbox sandbox = TRY(Prepare(spec, fds));
+  TRY(sandbox.Start());
+  return sandbox;
+}
+
+Result<Sandbox> Sandbox::Prepare(const SandboxSpec& spec, const SandboxFds& fds) {
   auto state = std::make_unique<State>();
-  TRY(LaunchSandbox(spec, fds, state.get()));
+  TRY(PrepareSandbox(spec, fds, state.get()));
   return Sandbox(std::move(state));
+}
+
+Status Sandbox::Start() {
+  return StartSandbox(state_.get());
 }
 
 Sandbox::Sandbox(std::unique_ptr<State> state) : state_(std::move(state)) {}

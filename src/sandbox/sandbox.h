@@ -9,7 +9,7 @@
 
 namespace bailiff {
 
-// What a sandbox is given from outside. Borrowed until Launch() returns.
+// What a sandbox is given from outside. Borrowed until Prepare() or Launch() returns.
 struct SandboxFds {
   const Fd& workspace;  // Directory, open for reading; the read-only lower layer.
   const Fd& in;         // Become descriptors 0, 1 and 2 inside.
@@ -24,13 +24,20 @@ struct SandboxFds {
 // mounts and uid. Not thread-safe.
 class Sandbox {
  public:
-  // Builds the sandbox and starts its program.
+  // Builds the sandbox and starts its program: Prepare(), then Start().
+  static Result<Sandbox> Launch(const SandboxSpec& spec, const SandboxFds& fds);
+
+  // Begins to build the sandbox, as a process of its own that goes on while this call's caller does
+  // other work. Its program is not started.
+  static Result<Sandbox> Prepare(const SandboxSpec& spec, const SandboxFds& fds);
+
+  // Waits until it is built, and starts its program. Once.
   //
   // Errors: kNotFound when argv[0] or cwd does not exist inside (the message says which);
   //         kUnsupported when this kernel lacks a layer, with what to do about it;
   //         kResourceExhausted when no uid is free or scratch and memory exceed what the host has;
-  //         kPermissionDenied; kIo. Nothing is left behind.
-  static Result<Sandbox> Launch(const SandboxSpec& spec, const SandboxFds& fds);
+  //         kPermissionDenied; kIo. Nothing is left behind. Each may come from any of the three.
+  Status Start();
 
   Sandbox(Sandbox&&) noexcept;
   Sandbox& operator=(Sandbox&&) noexcept;

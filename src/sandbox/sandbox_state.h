@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/plan.h"
 #include "sandbox/sandbox.h"
 #include "sys/process.h"
 
@@ -21,6 +22,8 @@ struct SandboxState {
   std::optional<Cgroup> cgroup;
   Fd status;                    // Read end: the InitReport.
   Fd sync;                      // Its closing tells pid 1, while it starts, that we are gone.
+  Plan plan;                    // What the tree's processes do until the program runs,
+  Fd report;                    // and the read end of where they say which step failed.
   std::optional<Process> init;  // Pid 1 of the tree.
 
   SteadyTime started{};
