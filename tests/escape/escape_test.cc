@@ -229,6 +229,34 @@ TEST_P(ConfinementTest, CannotReachASocketThatLiesInTheWorkspace) {
   });
 }
 
+std::int64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  std::int64_t size = 0;
+  std::int64_t resident = 0;
+  file >> size >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
+// What starts sandboxes stays as it is, however many it starts.
+TEST_P(ConfinementTest, TakesNoMemoryAndNoDescriptorForGood) {
+  InTier([](World& world) {
+    constexpr int kRuns = 20;
+    constexpr std::int64_t kGrowthBytesMax = 1 << 20;
+    std::size_t descriptors = 0;
+    std::int64_t resident = 0;
+    for (int run = 0; run < kRuns; ++run) {
+      ASSERT_THAT(world.Run({"true"}), IsOk());
+      ASSERT_THAT(world.Run({"no-such-program"}), FailsWith(ErrorCode::kNotFound));
+      if (run == kRuns / 2) {  // Allocator and caches are warm.
+        descriptors = NamesIn("/proc/self/fd").size();
+        resident = ResidentBytes();
+      }
+    }
+    EXPECT_EQ(NamesIn("/proc/self/fd").size(), descriptors);
+    EXPECT_LT(ResidentBytes(), resident + kGrowthBytesMax);
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(Tiers, ConfinementTest,
                          testing::Values(Tier::kPrivileged, Tier::kRootless), TierName);
 

@@ -149,7 +149,9 @@ def processes_of(execution: str) -> list[int]:
 
 
 def core_files(folder: Path) -> list[str]:
-    return [str(path) for path in folder.rglob("core*") if path.is_file() and path.name.startswith("core")]
+    """By descriptors, as paths may be longer than PATH_MAX."""
+    return [f"{top}/{name}" for top, _, names, _ in os.fwalk(folder) for name in names
+            if name == "core" or name.startswith("core.")]  # fmt: skip
 
 
 def ipc_of_sandboxes() -> list[str]:

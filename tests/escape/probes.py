@@ -97,7 +97,7 @@ PROBES = [
           "call(310, child(), iov, 1, iov, 1, 0); print('done')",
           "done", "done", "EPERM"),
     Probe("B09", "take a child's descriptor",
-          "call(438, os.pidfd_open(child()), 1, 0); print('done')", "done", "done", "EPERM"),
+          "call(438, os.pidfd_open(child()), 0, 0); print('done')", "done", "done", "EPERM"),
     Probe("B09", "compare with a child", "call(312, os.getpid(), child(), 1, 0, 0); print('done')",
           "done", "done", "EPERM"),
     Probe("B10", "signal a process of the host", "os.kill(PID, 0); print('done')",

@@ -1,0 +1,237 @@
+"""A script that wants to use up the host, or to outlive its limits, with limits that bite at once.
+
+A test's name begins with the attack's id; see coverage.py.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bailiff_cli import Cli
+from e2e_tools import Held, is_locked, python, wait_until
+from host import Host, processes_of
+
+RSS_BYTES_MAX = 256 << 20
+RUNS = 100 if os.environ.get("BAILIFF_TESTS_FULL") else 8
+only_privileged = pytest.mark.parametrize("tier", ["privileged"], indirect=True)
+
+
+def run(cli: Cli, code: str, *options: str) -> dict[str, Any]:
+    return cli.json(["exec", "--mode", "discard", *options, *python("import os, sys\n" + code)])
+
+
+def peak_bytes() -> int:
+    """The most memory that any process had that a test has started, Bailiff's among them."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+
+
+def test_c01_a_fork_bomb_stays_within_its_limit(host: Host, ws: Cli) -> None:
+    document = run(ws, """
+import time
+log = os.open('/tmp/log', os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+end = time.monotonic() + 0.5
+while time.monotonic() < end:
+    try:
+        if os.fork() == 0: os.write(log, b'x')
+    except OSError: pass
+    if len(open('/tmp/log').read()) > 500: os._exit(7)
+if os.getpid() == 2: print(len(open('/tmp/log').read()))
+""", "--pids", "24", "--timeout", "10")
+    assert document["status"] in ("succeeded", "limit_exceeded", "failed"), document
+    assert document["stdout"] == "" or int(document["stdout"]) <= 24, document
+    host.check(ws, document["execution_id"])
+
+
+HOGS = {
+    "memory": "held = []\nwhile True: held.append(bytearray(b'x' * (1 << 20)))",
+    "memory of many processes": """
+for _ in range(8):
+    if os.fork() == 0:
+        held = bytearray(b'x' * (12 << 20))
+        while True: os.read(os.pipe()[0], 1)
+os.wait()
+""",
+    "page tables": """
+import mmap
+held = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, prot=mmap.PROT_READ)
+for at in range(0, 1 << 40, 2 << 20): held[at]
+""",
+    "files without a name": """
+for _ in range(1000):
+    fd = os.memfd_create('x')
+    for _ in range(64): os.write(fd, b'x' * (1 << 20))
+""",
+    "socket buffers": """
+import socket
+held = []
+while True:
+    if os.fork() == 0:
+        pairs = [socket.socketpair() for _ in range(200)]
+        for one, _ in pairs:
+            one.setblocking(False)
+            try:
+                while True: one.send(b'x' * 65536)
+            except BlockingIOError: pass
+        os.wait() if False else os.read(os.pipe()[0], 1)
+""",
+}  # fmt: skip
+# Without a cgroup, a watchdog adds up what the processes have mapped.
+NEED_A_CGROUP = {"page tables", "files without a name", "socket buffers"}
+
+
+@pytest.mark.parametrize("hog", HOGS)
+def test_c02_c03_memory_of_every_kind_is_limited(host: Host, ws: Cli, hog: str) -> None:
+    if not ws.is_privileged and hog in NEED_A_CGROUP:
+        limits = run(ws, "")["guarantees"]["limits"]
+        assert limits == "rlimits", "with a cgroup this is limited too"
+        return
+    document = run(ws, HOGS[hog], "--memory", "32m", "--scratch", "8m", "--timeout", "30", "--pids", "64")
+    assert document["status"] == "oom_killed", document
+    if ws.is_privileged:
+        assert document["usage"]["memory_peak_bytes"] <= 48 << 20, document["usage"]
+    host.check(ws, document["execution_id"])
+
+
+def test_c04_c05_scratch_ends_where_it_should(host: Host, ws: Cli) -> None:
+    document = run(ws, """
+import errno
+def attempt(name, action):
+    try: action()
+    except OSError as error: print(name, errno.errorcode[error.errno])
+def write(path):
+    with open(path, 'wb', buffering=0) as file:
+        while True: file.write(b'x' * 65536)
+def names(folder):
+    for n in range(1 << 20): os.close(os.open(f'{folder}/{n}', os.O_CREAT))
+for path in ('/workspace/a', '/tmp/a', '/dev/shm/a'):
+    attempt(path, lambda: write(path))
+    attempt(path, lambda: os.posix_fallocate(os.open(path, os.O_RDWR), 0, 1 << 30))
+    os.unlink(path)
+attempt('names', lambda: names('/tmp'))
+""", "--scratch", "4m", "--files", "100")
+    lines = document["stdout"].split()
+    assert lines[1::2] == ["ENOSPC"] * 7, document
+    assert document["usage"]["scratch_bytes"] <= 4 << 20
+    host.check(ws, document["execution_id"])
+
+
+def test_c06_a_file_of_four_terabytes_of_nothing_costs_nothing(host: Host, ws: Cli) -> None:
+    document = ws.json(["exec", "--mode", "review", *python(
+        "import os; os.truncate(os.open('/workspace/Reports/huge', os.O_CREAT | os.O_RDWR), 4 << 40)")])
+    refused = [entry["path"] for entry in document["changes"]["refused"]]
+    assert (document["changes"]["state"], refused) == ("none", ["Reports/huge"]), document
+    kept = sum(path.stat().st_blocks for path in (ws.workspace / ".bailiff").rglob("*") if path.is_file())
+    assert kept * 512 < 1 << 20
+    assert peak_bytes() < RSS_BYTES_MAX
+    host.check(ws, document["execution_id"])
+
+
+def test_c07_copying_a_large_file_up_meets_the_limit(host: Host, ws: Cli) -> None:
+    large = ws.write("projects/large", b"x" * (16 << 20))
+    document = run(ws, """
+import errno
+path = '/workspace/projects/large'
+try: os.chmod(path, 0o600); print('done')
+except OSError as error: print(errno.errorcode[error.errno])
+try: os.open(path, os.O_RDWR); print('done')
+except OSError as error: print(errno.errorcode[error.errno])
+""", "--scratch", "8m")
+    # A change of mode copies nothing where the overlay keeps attributes apart.
+    expected = "done\nENOSPC\n" if ws.is_privileged else "ENOSPC\nENOSPC\n"
+    assert document["stdout"] == expected, document
+    assert large.stat().st_size == 16 << 20
+    host.check(ws, document["execution_id"])
+
+
+@pytest.mark.parametrize("flood", ["yes | head -c 100M", "head -c 100M /dev/zero", "yes | head -c 100M >&2"])
+def test_c08_a_flood_of_output_is_counted_and_not_kept(host: Host, ws: Cli, flood: str) -> None:
+    document = ws.json(["exec", "--mode", "discard", "--output", "64k", "--", "/bin/sh", "-c", flood])
+    assert document["status"] == "succeeded", document
+    assert document["stdout_truncated"] or document["stderr_truncated"]
+    assert peak_bytes() < RSS_BYTES_MAX
+    host.check(ws, document["execution_id"])
+
+
+def test_c10_c18_nothing_outlives_the_timeout(host: Host, ws: Cli) -> None:
+    """Stopped, deaf, detached, in a new session, parked in vfork; and after blows at the supervisor."""
+    document = run(ws, """
+import ctypes, resource, signal, time
+libc = ctypes.CDLL(None)
+for number in (signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM):
+    for pid in (1, os.getppid()):
+        try: os.kill(pid or 1, number)
+        except OSError: pass
+for limit in (resource.RLIMIT_CPU,): resource.setrlimit(limit, (1000, 1000))
+signal.setitimer(signal.ITIMER_REAL, 1000)
+for number in range(1, 65):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+def idle():
+    while True: time.sleep(1000)
+if os.fork() == 0: os.kill(os.getpid(), signal.SIGSTOP); idle()
+if os.fork() == 0: os.setsid(); idle()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork(): os._exit(0)
+    os.close(1); os.close(2); idle()
+if os.fork() == 0: libc.syscall(58); libc.pause()
+print('started', flush=True)
+idle()
+""", "--timeout", "1")
+    assert (document["status"], document["stdout"]) == ("timed_out", "started\n"), document
+    host.check(ws, document["execution_id"])
+
+
+def test_c12_a_storm_of_short_processes_ends_nothing_else(host: Host, ws: Cli) -> None:
+    document = run(ws, """
+for _ in range(1000):
+    pid = os.fork()
+    if pid == 0:
+        if os.fork() == 0: os._exit(0)
+        os._exit(0)
+    os.waitpid(pid, 0)
+print('done')
+""")
+    assert document["stdout"] == "done\n", document
+    host.check(ws, document["execution_id"])
+
+
+@only_privileged
+def test_c16_what_a_user_has_once_is_not_shared_between_runs(host: Host, ws: Cli) -> None:
+    """A rootless sandbox shares its user's; that is said in SECURITY.md."""
+    code = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+count = 0
+while libc.inotify_init1(0) >= 0: count += 1
+print(count, flush=True)
+"""
+    with Held(ws, code + "sys.stdin.read()\n") as first:
+        uid = uid_of_sandbox(first)
+        assert uid >= 2_000_000_000
+        second = run(ws, code)
+        answer = first.let_go()
+    assert int(second["stdout"]) > 0
+    assert int(answer.stdout.split()[1]) == int(second["stdout"]), "one has taken from the other"
+    wait_until(lambda: not is_locked(Path(f"/run/bailiff/uid/{uid}")), "the end of the uid's lease")
+    host.check(ws, second["execution_id"])
+
+
+def uid_of_sandbox(held: Held) -> int:
+    """The host's uid of a program that is held."""
+    listed = held.cli.json(["list", "--status", "running"])["executions"]
+    pids = processes_of(listed[0]["execution_id"])
+    assert pids
+    return os.stat(f"/proc/{pids[0]}").st_uid
+
+
+def test_nothing_adds_up_over_many_runs(host: Host, ws: Cli) -> None:
+    """Of what lies outside of Bailiff's processes; ConfinementTest looks at what is inside one."""
+    ids = [run(ws, "open('/tmp/x', 'w'); os.fork()")["execution_id"] for _ in range(RUNS)]
+    for execution in ids:
+        host.check(ws, execution)
+    assert not any(execution in name for execution in ids for name in os.listdir("/tmp"))
