@@ -1,6 +1,6 @@
 """What a script leaves in its changes to lead Bailiff astray, and what others do meanwhile.
 
-A test's name begins with the attack's id; see coverage.py.
+A test's name begins with the attack's id; see attack_table.py.
 """
 
 from __future__ import annotations
@@ -319,7 +319,7 @@ def test_a19_a_workspace_whose_root_was_swapped_is_refused(host: Host, ws: Cli) 
 # What the overlay keeps
 
 
-OVERLAY_NAMES = ["whiteout", "opaque", "redirect", "metacopy", "origin", "nlink", "upper", "protattr", "uuid", "xwhiteouts"]  # fmt: skip
+OVERLAY_NAMES = "whiteout opaque redirect metacopy origin nlink upper protattr uuid xwhiteouts".split()
 
 
 def test_d02_d03_overlay_attributes_of_a_script_mean_nothing(host: Host, ws: Cli) -> None:
@@ -350,6 +350,29 @@ for path in ('Reports/opaque', 'Reports/opaque/zero', 'Reports/plain', 'Reports/
     host.check(ws, document["execution_id"])
 
 
+def test_d04_overlay_attributes_of_the_workspace_hide_nothing(host: Host, ws: Cli) -> None:
+    """Only another writer can have set them: commits carry none."""
+    files = {f"Reports/{name}": name for name in ("opaque/white", "opaque/plain", "meta", "redirect/inner")}
+    for file, text in files.items():
+        ws.write(file, text)
+    for prefix in ("user", "trusted"):
+        for path, name, value in (("opaque", "opaque", b"x"), ("opaque/white", "whiteout", b""),
+                                  ("meta", "metacopy", b""), ("redirect", "redirect", b"/projects")):  # fmt: skip
+            os.setxattr(ws.workspace / "Reports" / path, f"{prefix}.overlay.{name}", value)
+    document = run(ws, f"""
+for path, text in {files!r}.items():
+    try: found = open(path).read()
+    except OSError as error: print(path, error.strerror)
+    else: assert found == text, (path, found)
+""", "--mode", "discard")
+    assert document["status"] == "succeeded", document
+    assert document["stdout"].startswith("Reports/meta "), "the one that the kernel refuses, with an error"
+    gone = hold(ws, "import shutil; [shutil.rmtree(f'Reports/{name}') for name in ('opaque', 'redirect')]")
+    deleted = {path for path, change in listed(ws, gone).items() if change["op"] == "delete"}
+    assert deleted == files.keys() - {"Reports/meta"} | {"Reports/opaque", "Reports/redirect"}
+    host.check(ws, gone["execution_id"])
+
+
 def test_d06_a_directory_that_was_made_anew_lists_all_that_it_lost(host: Host, ws: Cli) -> None:
     files = {f"Reports/folder/{number}/file" for number in range(5)}
     for file in files:
@@ -373,7 +396,11 @@ def test_d07_a_script_that_deletes_everything_is_held(host: Host, ws: Cli) -> No
 
 def test_d10_times_of_any_year_are_kept(host: Host, ws: Cli) -> None:
     times = {"1938": -1_000_000_000, "1970": 0, "2038": 1 << 31, "2242": 8_600_000_000}
-    document = run(ws, f"for n, t in {times!r}.items():\n    p = 'Reports/' + n\n    open(p, 'w')\n    os.utime(p, (t, t))")
+    document = run(ws, f"""
+for name, time in {times!r}.items():
+    open('Reports/' + name, 'w')
+    os.utime('Reports/' + name, (time, time))
+""")
     assert document["changes"]["state"] == "committed", document
     assert {name: int((ws.workspace / "Reports" / name).stat().st_mtime) for name in times} == times
     host.check(ws, document["execution_id"])

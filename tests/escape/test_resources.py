@@ -1,18 +1,20 @@
 """A script that wants to use up the host, or to outlive its limits, with limits that bite at once.
 
-A test's name begins with the attack's id; see coverage.py.
+A test's name begins with the attack's id; see attack_table.py.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bailiff_cli import Cli
-from e2e_tools import Held, is_locked, python, wait_until
+from bailiff_cli import USER, Bench, Cli
+from e2e_tools import Held, is_locked, python, running_ids, wait_until
 from host import Host, processes_of
 
 RSS_BYTES_MAX = 256 << 20
@@ -184,6 +186,36 @@ idle()
 """, "--timeout", "1")
     assert (document["status"], document["stdout"]) == ("timed_out", "started\n"), document
     host.check(ws, document["execution_id"])
+
+
+def test_c11_a_file_system_that_never_answers_holds_up_nothing_else(
+    host: Host, bench: Bench, tier: str
+) -> None:
+    """The program ends in time; what looks at the workspace goes on when the file system does."""
+    cli, other = bench.cli(tier), bench.workspace(tier)
+    source = cli.own(bench.folder(USER))
+    cli.workspace.mkdir()
+    command = ["bindfs", "-f", "-o", "allow_other", source, cli.workspace]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as bindfs:
+        try:
+            wait_until(lambda: os.path.ismount(cli.workspace), "bindfs")
+            cli.ok(["init", cli.workspace])
+            (source / "file").write_text("x")
+            code = "print(open('/workspace/file').read())"
+            with Held(cli, code, ["--mode", "discard", "--timeout", "2"]) as held:
+                execution = running_ids(cli)[0]
+                bindfs.send_signal(signal.SIGSTOP)
+                held.process.stdin.close()
+                wait_until(lambda: not processes_of(execution), "the end of the program")
+                assert run(other, "print('fine')")["stdout"] == "fine\n"
+                bindfs.send_signal(signal.SIGCONT)
+                held.process.stdin = None
+                held.process.communicate(timeout=60)
+            assert cli.json(["show", execution])["status"] == "timed_out"
+        finally:
+            bindfs.send_signal(signal.SIGCONT)
+            subprocess.run(["umount", cli.workspace], check=False)
+    host.check(cli, execution)
 
 
 def test_c12_a_storm_of_short_processes_ends_nothing_else(host: Host, ws: Cli) -> None:
