@@ -128,11 +128,13 @@ TEST(ProtocolTest, MessagesSurviveARoundTrip) {
   spec.cwd = "/workspace";
   spec.limits.cpus = 0.5;
   spec.network = Network::kHost;
+  spec.demands = {.own_uid = true, .cgroup = false, .landlock = 7};
   const Result<SandboxSpec> read = DecodeLaunch(EncodeLaunch(spec));
   ASSERT_THAT(read, IsOk());
   EXPECT_EQ(read.value().argv, spec.argv);
   EXPECT_EQ(read.value().limits, spec.limits);
   EXPECT_EQ(read.value().network, Network::kHost);
+  EXPECT_EQ(read.value().demands, spec.demands);
 
   Ending ending;
   ending.reason = EndReason::kOutOfMemory;

@@ -118,6 +118,9 @@ std::string EncodeLaunch(const SandboxSpec& spec, MessageKind kind) {
   writer.Bytes(spec.cwd);
   WriteLimits(spec.limits, &writer);
   writer.U8(static_cast<std::uint8_t>(spec.network));
+  writer.U8(spec.demands.own_uid ? 1 : 0);
+  writer.U8(spec.demands.cgroup ? 1 : 0);
+  writer.U32(static_cast<std::uint32_t>(spec.demands.landlock));
   return writer.Take();
 }
 
@@ -131,6 +134,9 @@ Result<SandboxSpec> DecodeLaunch(std::string_view message) {
   spec.cwd = reader.Bytes();
   spec.limits = ReadLimits(&reader);
   spec.network = ReadEnum(&reader, Network::kHost);
+  spec.demands.own_uid = ReadBool(&reader);
+  spec.demands.cgroup = ReadBool(&reader);
+  spec.demands.landlock = static_cast<int>(reader.U32());
   return Finish(reader, std::move(spec), "launch");
 }
 

@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -88,6 +89,58 @@ long LandlockAllow(const ChildOp& op) {
   return rc < 0 ? ChildFails(sys_errno) : rc;
 }
 
+bool HasIds(std::uint64_t id) {
+  std::uint32_t uids[3] = {};
+  std::uint32_t gids[3] = {};
+  if (syscall(SYS_getresuid, &uids[0], &uids[1], &uids[2]) < 0) return false;
+  if (syscall(SYS_getresgid, &gids[0], &gids[1], &gids[2]) < 0) return false;
+  for (int i = 0; i < 3; ++i) {
+    if (uids[i] != id || gids[i] != id) return false;
+  }
+  return true;
+}
+
+bool HasNoCapability() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+  if (syscall(SYS_capget, &header, sets) < 0) return false;
+  for (const __user_cap_data_struct& set : sets) {
+    if ((set.effective | set.permitted | set.inheritable) != 0) return false;
+  }
+  // EINVAL ends the capabilities that this kernel has.
+  for (unsigned long capability = 0; capability < 64; ++capability) {
+    if (prctl(PR_CAPBSET_READ, capability, 0, 0, 0) > 0) return false;
+  }
+  return true;
+}
+
+bool CannotBind() {
+  const long fd = syscall(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = 0x0100007F;  // 127.0.0.1
+  const bool refused = syscall(SYS_bind, fd, &address, sizeof(address)) < 0 && errno == EACCES;
+  syscall(SYS_close, fd);
+  return refused;
+}
+
+bool Holds(const ChildOp& op) {
+  switch (static_cast<ChildFact>(op.number)) {
+    case ChildFact::kIds:
+      return HasIds(op.extra);
+    case ChildFact::kNoNewPrivileges:
+      return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
+    case ChildFact::kNoCapabilities:
+      return HasNoCapability();
+    case ChildFact::kSeccomp:
+      return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER;
+    case ChildFact::kLandlock:
+      return CannotBind();
+  }
+  return false;
+}
+
 }  // namespace
 
 // "0" is the writer itself. Only for it, alone in `tasks`, does the kernel not stop every fork and
@@ -147,6 +200,10 @@ long ChildLandlockEnforce(const ChildOp& op) {
 
 long ChildSeccomp(const ChildOp& op) {
   return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, op.filter);
+}
+
+long ChildProve(const ChildOp& op) {
+  return Holds(op) ? 0 : ChildFails(EPERM);
 }
 
 }  // namespace bailiff

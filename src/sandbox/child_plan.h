@@ -96,8 +96,18 @@ enum class ChildOpKind : std::uint8_t {
   kLandlockAllow,    // Below `path`, rights `flags`, in the ruleset `from`.
   kLandlockEnforce,  // from
   kSeccomp,          // filter
+  kProve,            // The kernel says that the ChildFact `number` holds; EPERM when not.
   kExec,             // The first of `list` that can be executed, with argv and envp.
   kExit,             // Exit with success. Ends a plan that has no program.
+};
+
+// What must be true when the program starts, whatever the steps before it returned.
+enum class ChildFact : std::uint8_t {
+  kIds,  // Every uid and gid is `extra`.
+  kNoNewPrivileges,
+  kNoCapabilities,  // In no set.
+  kSeccomp,         // A filter is in force.
+  kLandlock,        // TCP cannot be bound: asked only of a ruleset that refuses it.
 };
 
 // A field's meaning is given by the kind; fields that a kind does not mention are ignored. All

@@ -52,6 +52,7 @@ long ChildLandlockCreate(const ChildOp& op);
 long ChildLandlockAllow(const ChildOp& op);
 long ChildLandlockEnforce(const ChildOp& op);
 long ChildSeccomp(const ChildOp& op);
+long ChildProve(const ChildOp& op);
 
 // child_program.cc
 long ChildNewSession(const ChildOp& op);

@@ -18,6 +18,8 @@ struct [[gnu::packed]] LandlockPathRule {
   std::int32_t parent_fd;
 };
 
+inline constexpr int kLandlockAbiTcp = 4;
+
 inline constexpr unsigned kLandlockVersionQuery = 1;
 inline constexpr int kLandlockRulePath = 1;
 

@@ -217,6 +217,7 @@ class Launcher {
 Status Launcher::Run() {
   TRY(PrepareTier());
   TRY(PrepareCgroup());
+  TRY(CheckDemands(spec_.demands, state_->guarantees));
   return Start();
 }
 

@@ -165,12 +165,13 @@ void AddLandlock(const PlanInputs& inputs, Plan* plan) {
   const std::uint64_t device = abi >= 5 ? kFsIoctlDev : 0;
   const std::uint64_t handled = kFsAllAbi1 | (abi >= 2 ? kFsRefer : 0) | truncate | device;
   const bool no_network = inputs.spec->network == Network::kNone;
-  plan->push_back({.kind = ChildOpKind::kLandlockCreate,
-                   .to = Slot::kRuleset,
-                   .flags = handled,
-                   .number = abi >= 4 && no_network ? kNetBindTcp | kNetConnectTcp : 0,
-                   .extra = abi >= 6 ? kScopeAbstractSocket | kScopeSignal : 0,
-                   .what = "create landlock ruleset"});
+  plan->push_back(
+      {.kind = ChildOpKind::kLandlockCreate,
+       .to = Slot::kRuleset,
+       .flags = handled,
+       .number = abi >= kLandlockAbiTcp && no_network ? kNetBindTcp | kNetConnectTcp : 0,
+       .extra = abi >= 6 ? kScopeAbstractSocket | kScopeSignal : 0,
+       .what = "create landlock ruleset"});
   const auto allow = [plan](const char* path, std::uint64_t rights) {
     plan->push_back({.kind = ChildOpKind::kLandlockAllow,
                      .from = Slot::kRuleset,
@@ -196,6 +197,24 @@ void AddSeccomp(const PlanInputs& /*inputs*/, Plan* plan) {
     plan->push_back({.kind = ChildOpKind::kSeccomp,
                      .number = static_cast<std::uint64_t>(filter),
                      .what = "install seccomp filter"});
+  }
+}
+
+// Each step before could have failed to do what it said, on a kernel with a bug or under a tracer
+// that answers in the kernel's place.
+void AddProof(const PlanInputs& inputs, Plan* plan) {
+  const auto prove = [plan](ChildFact fact, const char* what) {
+    plan->push_back({.kind = ChildOpKind::kProve,
+                     .number = static_cast<std::uint64_t>(fact),
+                     .extra = kInsideId,
+                     .what = std::string("prove that ") + what});
+  };
+  prove(ChildFact::kIds, "no other uid or gid is held");
+  prove(ChildFact::kNoNewPrivileges, "no_new_privs is set");
+  prove(ChildFact::kNoCapabilities, "no capability is held");
+  prove(ChildFact::kSeccomp, "the seccomp filter is in force");
+  if (inputs.landlock_abi >= kLandlockAbiTcp && inputs.spec->network == Network::kNone) {
+    prove(ChildFact::kLandlock, "the landlock ruleset is in force");
   }
 }
 
@@ -247,6 +266,7 @@ constexpr Phase kSandboxPhases[] = {
     {AddStart, "in the program's process only: pid 1 keeps its own limits and descriptors"},
     {AddLandlock, "after no_new_privs, which it needs, and after the working directory is found"},
     {AddSeccomp, "last, since it refuses most of the calls above"},
+    {AddProof, "when every layer is there, and nothing can be changed any more"},
     {AddExec, "the program's own code runs from here on"},
 };
 

@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <optional>
+
+#include "sandbox/run_plan.h"
+#include "tests/support/matchers.h"
 
 namespace bailiff {
 namespace {
@@ -88,7 +92,8 @@ TEST_P(PlanTest, PutsEachStepBeforeWhatWouldPreventIt) {
       {ChildOpKind::kChangeDir, ChildOpKind::kLandlockEnforce},
       {ChildOpKind::kLandlockEnforce, ChildOpKind::kSeccomp},
       {ChildOpKind::kResetSignals, ChildOpKind::kSeccomp},
-      {ChildOpKind::kSeccomp, ChildOpKind::kExec},
+      {ChildOpKind::kSeccomp, ChildOpKind::kProve},
+      {ChildOpKind::kProve, ChildOpKind::kExec},
   };
   for (const auto& [before, after] : pairs) {
     SCOPED_TRACE(static_cast<int>(before) * 1000 + static_cast<int>(after));
@@ -113,6 +118,33 @@ TEST_P(PlanTest, HasWordsForEveryStep) {
   for (const PlanStep& step : PlanSandbox(inputs_)) {
     EXPECT_NE(step.what, "") << static_cast<int>(step.kind);
   }
+}
+
+// What of a sandbox's facts is one of this process, which may itself be in a container.
+bool HoldsHere(ChildFact fact) {
+  if (fact == ChildFact::kNoNewPrivileges) return ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
+  return fact == ChildFact::kSeccomp && ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2;
+}
+
+TEST_P(PlanTest, EachFactThatDoesNotHoldEndsThePlan) {
+  constexpr std::uint64_t kNobodysId = 4'000'000'000;
+  int facts = 0;
+  for (PlanStep step : PlanSandbox(inputs_)) {
+    if (step.kind != ChildOpKind::kProve) continue;
+    ++facts;
+    step.extra = kNobodysId;
+    const Plan plan = {step, {.kind = ChildOpKind::kExit, .what = "exit"}};
+    const LoweredPlan lowered(plan, nullptr, nullptr);
+    Result<PlanRun> run = StartPlan(lowered, {});
+    ASSERT_THAT(run, IsOk());
+    const Status ended = AwaitPlan(plan, run.value().report);
+    if (HoldsHere(static_cast<ChildFact>(step.number))) {
+      EXPECT_THAT(ended, IsOk()) << step.what;
+    } else {
+      EXPECT_THAT(ended, FailsWith(ErrorCode::kPermissionDenied)) << step.what;
+    }
+  }
+  EXPECT_EQ(facts, GetParam().network == Network::kNone ? 5 : 4);
 }
 
 TEST_P(PlanTest, MountsNothingThatObeysSetuidBits) {

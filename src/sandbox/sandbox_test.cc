@@ -66,6 +66,23 @@ TEST_P(SandboxTest, SaysWhichGuaranteesHold) {
   });
 }
 
+TEST_P(SandboxTest, StartsOnlyWhereWhatIsDemandedHolds) {
+  const Tier tier = GetParam();
+  InTier([tier](World& world) {
+    world.spec().demands.own_uid = true;
+    world.spec().demands.landlock = LandlockAbi();
+    const Result<Finished> run = world.Run({"echo", "ran"});
+    if (tier == Tier::kPrivileged) {
+      ASSERT_THAT(run, IsOk());
+      EXPECT_EQ(run.value().out, "ran\n");
+    } else {
+      EXPECT_THAT(run, FailsWith(ErrorCode::kUnsupported));
+    }
+    world.spec().demands = {.landlock = LandlockAbi() + 1};
+    EXPECT_THAT(world.Run({"echo", "ran"}), FailsWith(ErrorCode::kUnsupported));
+  });
+}
+
 TEST_P(SandboxTest, HasExactlyTheGivenEnvironment) {
   InTier([](World& world) {
     world.spec().environment = {"PATH=/usr/bin", "A=b c"};

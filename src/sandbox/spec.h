@@ -29,6 +29,16 @@ enum class Tier : std::uint8_t {
   kRootless,    // Mounted inside the sandbox's own user namespace.
 };
 
+// What must hold for a run besides the layers that every sandbox has. Where it cannot, the run is
+// refused before its program starts.
+struct Demands {
+  bool own_uid = false;  // Guarantees::own_uid.
+  bool cgroup = false;  // Memory, processes and CPU time are limited by cgroups, of either version.
+  int landlock = 0;     // At least this ABI; 0: no demand.
+
+  bool operator==(const Demands&) const = default;
+};
+
 // What one sandbox runs, as seen from inside it.
 struct SandboxSpec {
   std::string id;                        // Of the execution; names cgroups.
@@ -37,6 +47,7 @@ struct SandboxSpec {
   std::string cwd;                       // Absolute, for example "/workspace/projects/A".
   Limits limits;
   Network network = Network::kNone;
+  Demands demands;
 };
 
 // The layers that hold for one sandbox, as the execution document shows them.

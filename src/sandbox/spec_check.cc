@@ -67,4 +67,20 @@ Status CheckSpec(const SandboxSpec& spec) {
   return CheckLimits(spec.limits);
 }
 
+Status CheckDemands(const Demands& demands, const Guarantees& guarantees) {
+  const auto lacks = [](const std::string& layer) {
+    return Error(ErrorCode::kUnsupported,
+                 layer + ", which this run demands; `bailiff doctor` says why and what helps");
+  };
+  if (demands.own_uid && !guarantees.own_uid) return lacks("own-uid: there is no uid of its own");
+  if (demands.cgroup && guarantees.limits == "rlimits") {
+    return lacks("cgroup: not every limit can be set by a cgroup");
+  }
+  if (guarantees.landlock < demands.landlock) {
+    return lacks("landlock: ABI " + std::to_string(guarantees.landlock) + " is below ABI " +
+                 std::to_string(demands.landlock));
+  }
+  return Ok();
+}
+
 }  // namespace bailiff

@@ -10,4 +10,7 @@ namespace bailiff {
 //         what the host has.
 Status CheckSpec(const SandboxSpec& spec);
 
+// Refuses a sandbox that gives less than was demanded. Errors: kUnsupported, naming the layer.
+Status CheckDemands(const Demands& demands, const Guarantees& guarantees);
+
 }  // namespace bailiff
