@@ -15,6 +15,7 @@
 #include "cli/query_commands.h"
 #include "cli/run_command.h"
 #include "cli/session.h"
+#include "core/probe.h"
 
 namespace bailiff {
 namespace {
@@ -127,7 +128,8 @@ class CommandLine {
     text("--output", &run_.output, "Bytes kept of each output stream");
     text("--files", &run_.files, "Changed entries");
     text("--network", &run_.network, "none or host");
-    text("--require", &run_.require, "Refuse to run below this level of isolation");
+    text("--require", &run_.require,
+         "Refuse to run unless these hold: ns, own-uid, cgroup, landlock");
     text("--description", &run_.description, "What this is for");
     text("--wait-lock", &run_.wait_lock, "How long to wait for another commit");
     command->add_option("--env", run_.env, "NAME=value, any number of times")
@@ -223,6 +225,10 @@ class CommandLine {
   void AddOtherCommands() {
     Command("doctor", "What this host can enforce, proved by trying",
             [this] { return DoctorCommand(session_); });
+    // What `doctor` runs in a sandbox.
+    CLI::App* probe = Command("probe", "", [this] { return RunProbe(probe_words_); });
+    probe->group("");
+    probe->add_option("WORDS", probe_words_);
     Command("version", "Print the version", [this] {
       boost::json::object document;
       document["version"] = BAILIFF_VERSION;
@@ -255,6 +261,7 @@ class CommandLine {
   std::string reason_;
   std::string wait_lock_ = "30";
   std::string older_than_;
+  std::vector<std::string> probe_words_;
   bool all_ = false;
   std::function<int()> action_;
   Session session_;

@@ -1,12 +1,9 @@
 #include "cli/doctor_command.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <boost/json.hpp>
-#include <cstdlib>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,7 +11,7 @@
 #include "core/clerks.h"
 #include "core/doctor.h"
 #include "core/documents.h"
-#include "sys/file.h"
+#include "core/proof.h"
 #include "sys/kernel_features.h"
 
 namespace bailiff {
@@ -22,34 +19,7 @@ namespace {
 
 namespace json = boost::json;
 
-// A directory that is gone with this object.
-class ScratchDir {
- public:
-  static Result<ScratchDir> Make() {
-    std::string path = "/tmp/bailiff-doctor-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) return Error::FromErrno(errno, "mkdtemp " + path);
-    return ScratchDir(std::move(path));
-  }
-  ScratchDir(ScratchDir&& other) noexcept : path_(std::exchange(other.path_, "")) {}
-  ScratchDir& operator=(ScratchDir&&) = delete;
-  ~ScratchDir() {
-    if (!path_.empty()) ::rmdir(path_.c_str());  // The probe leaves nothing in it.
-  }
-
-  const std::string& path() const { return path_; }
-
- private:
-  explicit ScratchDir(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
-
-Result<Diagnosis> Examine() {
-  Launcher launcher = TRY(Launcher::Start(ClerkJobs()));
-  const ScratchDir scratch = TRY(ScratchDir::Make());
-  // A workspace that root owns would do as well, but not one that nobody else may enter.
-  if (::chmod(scratch.path().c_str(), 0755) != 0) return Error::FromErrno(errno, "chmod");
-  return Diagnose(launcher, scratch.path());
-}
+constexpr int kExitUnhealthy = 1;
 
 // One line about the kernel.
 struct Fact {
@@ -72,52 +42,120 @@ std::vector<Fact> FactsOf(const KernelFeatures& kernel) {
           {"longest moved path, bytes", std::to_string(kernel.redirect_max), ""}};
 }
 
-json::object ToJson(const Diagnosis& diagnosis, const KernelFeatures& kernel) {
+json::value TextOrNull(const std::string& text) {
+  return text.empty() ? json::value() : json::value(ToUtf8Lossy(text));
+}
+
+json::value ToJson(Holds holds) {
+  switch (holds) {
+    case Holds::kYes:
+      return true;
+    case Holds::kWeaker:
+      return "weaker";
+    case Holds::kNo:
+      return false;
+  }
+  CheckFailed("a known answer", __FILE__, __LINE__);
+}
+
+json::object ToJson(const Layer& layer) {
+  json::object object;
+  object["name"] = layer.name;
+  object["holds"] = ToJson(layer.holds);
+  object["detail"] = TextOrNull(layer.detail);
+  object["why"] = TextOrNull(layer.why);
+  json::array advice;
+  for (const std::string& line : layer.advice) advice.emplace_back(line);
+  object["advice"] = std::move(advice);
+  return object;
+}
+
+json::object ToJson(const Diagnosis& diagnosis) {
   json::object document;
   document["healthy"] = diagnosis.healthy();
-  document["failure"] =
-      diagnosis.failure.empty() ? json::value() : json::value(ToUtf8Lossy(diagnosis.failure));
+  document["failure"] = TextOrNull(diagnosis.failure);
   document["guarantees"] = GuaranteesToJson(diagnosis.guarantees);
+  json::array can_require;
+  for (const std::string& word : WordsThatHold(diagnosis)) can_require.emplace_back(word);
+  document["can_require"] = std::move(can_require);
+  json::array layers;
+  for (const Layer& layer : diagnosis.layers) layers.push_back(ToJson(layer));
+  document["layers"] = std::move(layers);
   json::array probes;
   for (const Probe& probe : diagnosis.probes) {
     json::object object;
     object["name"] = probe.name;
+    object["layer"] = probe.layer;
     object["holds"] = probe.holds;
     object["detail"] = probe.detail;
+    object["outside"] = probe.outside;
     probes.push_back(std::move(object));
   }
   document["probes"] = std::move(probes);
   json::array features;
-  for (const Fact& fact : FactsOf(kernel)) {
+  for (const Fact& fact : FactsOf(diagnosis.host.kernel)) {
     json::object object;
     object["name"] = fact.name;
     object["value"] = fact.value;
-    object["reason"] = fact.reason.empty() ? json::value() : json::value(fact.reason);
+    object["reason"] = TextOrNull(fact.reason);
     features.push_back(std::move(object));
   }
   document["kernel"] = std::move(features);
   return document;
 }
 
-std::string ToText(const Diagnosis& diagnosis, const KernelFeatures& kernel) {
+const char* Mark(Holds holds) {
+  switch (holds) {
+    case Holds::kYes:
+      return "holds";
+    case Holds::kWeaker:
+      return "weaker";
+    case Holds::kNo:
+      return "MISSING";
+  }
+  CheckFailed("a known answer", __FILE__, __LINE__);
+}
+
+std::string ToText(const Layer& layer) {
+  std::string text =
+      fmt::format("  {:<8} {:<18} {}\n", Mark(layer.holds), layer.name, layer.detail);
+  if (!layer.why.empty()) text += fmt::format("  {:<8} {:<18} {}\n", "", "", layer.why);
+  for (const std::string& line : layer.advice) {
+    text += fmt::format("  {:<8} {:<18}   {}\n", "", "", line);
+  }
+  return text;
+}
+
+std::string ToText(const Diagnosis& diagnosis) {
   std::string text = "What this kernel offers\n";
-  for (const Fact& fact : FactsOf(kernel)) {
+  for (const Fact& fact : FactsOf(diagnosis.host.kernel)) {
     text += fmt::format("  {:<34} {}\n", fact.name, fact.value);
     if (!fact.reason.empty()) text += fmt::format("  {:<34} {}\n", "", fact.reason);
   }
-  text += "\nWhat a script in a sandbox is refused\n";
+  text += "\nThe layers of a sandbox here, each tried in a real one\n";
+  for (const Layer& layer : diagnosis.layers) text += ToText(layer);
+  bool allowed = false;
   for (const Probe& probe : diagnosis.probes) {
-    text += fmt::format("  {:<8} {:<34} {}\n", probe.holds ? "refused" : "ALLOWED", probe.name,
-                        probe.detail);
+    if (probe.holds) continue;
+    if (!allowed) text += "\nWhat a script was not refused\n";
+    allowed = true;
+    text += fmt::format("  {} ({}): {}\n", probe.name, probe.layer, probe.detail);
   }
-  if (!diagnosis.failure.empty()) text += "  " + diagnosis.failure + "\n";
   if (diagnosis.guarantees.has_value()) {
     text += "\nGuarantees of a run here\n  " +
-            json::serialize(GuaranteesToJson(diagnosis.guarantees)) + "\n";
+            json::serialize(GuaranteesToJson(diagnosis.guarantees)) + "\n  --require can ask for:";
+    for (const std::string& word : WordsThatHold(diagnosis)) text += " " + word;
+    text += "\n";
   }
+  if (!diagnosis.failure.empty()) text += "\n" + diagnosis.failure + "\n";
   text += diagnosis.healthy() ? "\nScripts can run here with every mandatory layer.\n"
                               : "\nScripts cannot run safely here; see above.\n";
   return EscapeForTerminal(text, Lines::kMultiple);
+}
+
+Result<Diagnosis> Examine() {
+  Launcher launcher = TRY(Launcher::Start(ClerkJobs()));
+  return Diagnose(launcher);
 }
 
 }  // namespace
@@ -125,13 +163,8 @@ std::string ToText(const Diagnosis& diagnosis, const KernelFeatures& kernel) {
 int DoctorCommand(Session& session) {
   const Result<Diagnosis> diagnosis = Examine();
   if (!diagnosis.ok()) return session.Fail(diagnosis.error());
-  const Result<Fd> tmp = OpenPath("/tmp", O_RDONLY | O_DIRECTORY);
-  if (!tmp.ok()) return session.Fail(tmp.error());
-  const Result<KernelFeatures> kernel = ProbeKernel(tmp.value());
-  if (!kernel.ok()) return session.Fail(kernel.error());
-  session.Answer(ToJson(diagnosis.value(), kernel.value()),
-                 ToText(diagnosis.value(), kernel.value()));
-  return diagnosis.value().healthy() ? 0 : 1;
+  session.Answer(ToJson(diagnosis.value()), ToText(diagnosis.value()));
+  return diagnosis.value().healthy() ? 0 : kExitUnhealthy;
 }
 
 }  // namespace bailiff

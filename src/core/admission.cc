@@ -259,10 +259,6 @@ Status CheckChoices(const RunRequest& request, const Config& config) {
     return Invalid("--environment " + Shown(request.environment) +
                    ": is not known; there is 'default'");
   }
-  if (!request.require_level.empty() && request.require_level != "ns") {
-    return Invalid("--require " + Shown(request.require_level) +
-                   ": this engine gives level 'ns' and no other");
-  }
   if (request.network == Network::kHost && !config.host_network) {
     return Invalid(
         "--network host: is not enabled; an operator sets 'host_network = true' under [sandbox] in "

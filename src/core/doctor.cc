@@ -1,13 +1,21 @@
 #include "core/doctor.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/json.hpp>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <sstream>
 #include <utility>
 
+#include "core/canaries.h"
+#include "core/doctor_layers.h"
+#include "core/probe.h"
 #include "core/supervise.h"
 #include "sys/file.h"
 #include "sys/message.h"
@@ -16,99 +24,22 @@
 namespace bailiff {
 namespace {
 
-namespace json = boost::json;
-
 constexpr std::int64_t kProbeOutputMax = 64LL * 1024;
-
-// Tries each forbidden thing and prints one line of JSON about it. What it tries on the network is
-// an address of the loopback inside its own namespace, where nothing listens, and one that is
-// reserved for documentation.
-constexpr const char* kProbeScript = R"py(
-import ctypes, errno, json, os, socket
-libc = ctypes.CDLL(None, use_errno=True)
-
-def tell(name, holds, detail):
-    print(json.dumps({"name": name, "holds": bool(holds), "detail": str(detail)}))
-
-def refused(name, action):
-    try:
-        tell(name, False, action())
-    except OSError as error:
-        tell(name, True, os.strerror(error.errno) if error.errno else error)
-
-def call(number, *arguments):
-    if libc.syscall(number, *arguments) < 0:
-        raise OSError(ctypes.get_errno(), "")
-    return "it worked"
-
-def connect():
-    with socket.socket() as s:
-        s.settimeout(3)
-        s.connect(("192.0.2.1", 80))
-    return "connected"
-
-def status(key):
-    with open("/proc/self/status") as f:
-        return next(line.split()[1] for line in f if line.startswith(key + ":"))
-
-refused("read /etc/shadow", lambda: open("/etc/shadow").read(1))
-refused("write below /usr", lambda: open("/usr/bailiff-probe", "w"))
-refused("write outside the workspace", lambda: open("/bailiff-probe", "w"))
-refused("connect to the network", connect)
-refused("make a netlink socket", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
-refused("make a user namespace", lambda: call(272, 0x10000000))
-refused("mount a file system", lambda: call(165, b"none", b"/tmp", b"tmpfs", 0, None))
-refused("use a key ring", lambda: call(250, 0, -3, 0))
-refused("set up io_uring", lambda: call(425, 1, None))
-refused("load a BPF program", lambda: call(321, 0, None, 0))
-refused("trace process 1", lambda: call(101, 16, 1, 0, 0))
-refused("read a kernel setting", lambda: open("/proc/sys/kernel/core_pattern").read())
-refused("list /sys", lambda: os.listdir("/sys"))
-tell("see other processes", sorted(p for p in os.listdir("/proc") if p.isdigit()) in
-     ([str(os.getpid())], ["1", str(os.getpid())]), "only its own are there")
-tell("hold a capability", int(status("CapEff"), 16) == 0 and int(status("CapBnd"), 16) == 0,
-     "none is held or can be had")
-tell("gain privilege by a program", status("NoNewPrivs") == "1", "no_new_privs is set")
-tell("escape the system call filter", status("Seccomp") == "2", "the filter is installed")
-tell("see Bailiff's own folder", ".bailiff" not in os.listdir("/workspace"), "it is hidden")
-tell("inherit a descriptor", all(not os.path.exists(f"/proc/self/fd/{n}") for n in range(4, 256)),
-     "only 0, 1 and 2 are open")
-)py";
-
-Result<Probe> ParseProbe(std::string_view line) {
-  boost::system::error_code error;
-  const json::value value = json::parse(line, error);
-  const Error malformed(ErrorCode::kInternal, "doctor: the probe printed something else");
-  if (error || !value.is_object()) return malformed;
-  const json::object& object = value.as_object();
-  const json::value* name = object.if_contains("name");
-  const json::value* holds = object.if_contains("holds");
-  const json::value* detail = object.if_contains("detail");
-  if (name == nullptr || holds == nullptr || detail == nullptr) return malformed;
-  if (!name->is_string() || !holds->is_bool() || !detail->is_string()) return malformed;
-  return Probe{std::string(name->as_string()), holds->as_bool(), std::string(detail->as_string())};
-}
-
-Result<std::vector<Probe>> ParseProbes(std::string_view output) {
-  std::vector<Probe> probes;
-  while (!output.empty()) {
-    const std::size_t end = output.find('\n');
-    probes.push_back(TRY(ParseProbe(output.substr(0, end))));
-    output.remove_prefix(end == std::string_view::npos ? output.size() : end + 1);
-  }
-  return probes;
-}
+constexpr std::size_t kProcBytesMax = 64UL * 1024;
+constexpr std::int64_t kLittleMemory = 128LL << 20;
+constexpr double kFewCpus = 0.25;
+constexpr const char* kNamespaces[] = {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"};
 
 SandboxSpec ProbeSpec() {
   SandboxSpec spec;
   spec.id = "doctor";
-  spec.argv = {"/usr/bin/python3", "-I", "-"};
   spec.environment = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8"};
   spec.cwd = "/workspace";
-  spec.limits.timeout = std::chrono::seconds(30);
-  spec.limits.memory_bytes = 256LL << 20;
-  spec.limits.scratch_bytes = 16LL << 20;
-  spec.limits.files = 1000;
+  spec.limits.timeout = std::chrono::seconds(60);
+  spec.limits.memory_bytes = 1LL << 30;
+  spec.limits.pids = 32;
+  spec.limits.scratch_bytes = 8LL << 20;
+  spec.limits.files = 1;
   return spec;
 }
 
@@ -123,39 +54,259 @@ Result<Fd> UnusedSocket() {
   return socket;
 }
 
-}  // namespace
+struct ProbeRun {
+  Supervised supervised;
+  std::string out;
+  std::string err;
+};
 
-bool Diagnosis::healthy() const {
-  return guarantees.has_value() && !probes.empty() &&
-         std::all_of(probes.begin(), probes.end(), [](const Probe& probe) { return probe.holds; });
-}
-
-Result<Diagnosis> Diagnose(Launcher& launcher, const std::string& scratch) {
-  const Fd workspace = TRY(OpenPath(scratch, O_RDONLY | O_DIRECTORY));
-  const Fd script = TRY(MakeMemoryFile("probe", kProbeScript));
+Result<ProbeRun> RunInSandbox(Launcher& launcher, const SandboxSpec& spec, const Fd& workspace,
+                              const Fd& in, const RunObserver& observer) {
   const Fd idle = TRY(UnusedSocket());
   const Fd monitor = TRY(launcher.StartMonitor());
   Pipe out = TRY(MakePipe());
   Pipe err = TRY(MakePipe());
-  TRY(SendMessage(monitor, EncodeLaunch(ProbeSpec()),
-                  {&workspace, &script, &out.write, &err.write}));
+  TRY(SendMessage(monitor, EncodeLaunch(spec), {&workspace, &in, &out.write, &err.write}));
   TRY(out.write.Close());
   TRY(err.write.Close());
   KeptOutput kept_out(kProbeOutputMax);
   KeptOutput kept_err(kProbeOutputMax);
-  const Supervised run = TRY(Supervise(monitor, {std::move(out.read), std::move(err.read)}, idle,
-                                       RunObserver{}, &kept_out, &kept_err));
+  Supervised run = TRY(Supervise(monitor, {std::move(out.read), std::move(err.read)}, idle,
+                                 observer, &kept_out, &kept_err));
+  return ProbeRun{std::move(run), kept_out.kept(), kept_err.kept()};
+}
+
+struct Hello {
+  char who = 0;  // 'P', the probe; 'D', what detached itself from it.
+  ucred from = {};
+};
+
+// A byte and who sent it, as the kernel says. It was sent already.
+Result<Hello> ReceiveHello(const Fd& socket) {
+  Hello hello;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> control{};
+  iovec part{&hello.who, sizeof(hello.who)};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  if (::recvmsg(socket.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0) {
+    return Error::FromErrno(errno, "doctor: hear of the probe");
+  }
+  const cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  if (rights == nullptr || rights->cmsg_type != SCM_CREDENTIALS) {
+    return Error(ErrorCode::kInternal, "doctor: the probe's message has no sender");
+  }
+  std::copy_n(CMSG_DATA(rights), sizeof(ucred), reinterpret_cast<unsigned char*>(&hello.from));
+  return hello;
+}
+
+Result<std::string> ReadProc(pid_t pid, const char* name) {
+  const Fd file = TRY(OpenPath("/proc/" + std::to_string(pid) + "/" + name, O_RDONLY));
+  return ReadAll(file, kProcBytesMax);
+}
+
+// Whether a line of an id map covers uid 0 of the host. As seen by us: the kernel translates.
+bool MapsRoot(const std::string& map) {
+  std::istringstream lines(map);
+  unsigned inside = 0;
+  unsigned outside = 0;
+  unsigned count = 0;
+  bool any = false;
+  while (lines >> inside >> outside >> count) {
+    if (outside == 0) return true;
+    any = true;
+  }
+  return !any;
+}
+
+std::string Field(const std::string& status, const std::string& key) {
+  const std::size_t at = status.find("\n" + key + ":\t");
+  if (at == std::string::npos) return "";
+  const std::size_t begin = at + key.size() + 3;
+  return status.substr(begin, status.find('\n', begin) - begin);
+}
+
+Result<Look> LookAt(const ucred& process) {
+  Look look;
+  look.uid = process.uid;
+  look.root_mapped = MapsRoot(TRY(ReadProc(process.pid, "uid_map"))) ||
+                     MapsRoot(TRY(ReadProc(process.pid, "gid_map")));
+  const std::string status = TRY(ReadProc(process.pid, "status"));
+  look.no_new_privs = Field(status, "NoNewPrivs") == "1";
+  look.filtered = Field(status, "Seccomp") == "2";
+  look.no_capabilities = true;
+  for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}) {
+    const std::string bits = Field(status, set);
+    const bool none = !bits.empty() && bits.find_first_not_of('0') == std::string::npos;
+    look.no_capabilities = look.no_capabilities && none;
+  }
+  const Fd ours = TRY(OpenPath("/proc/self/ns", O_RDONLY | O_DIRECTORY));
+  const Fd theirs =
+      TRY(OpenPath("/proc/" + std::to_string(process.pid) + "/ns", O_RDONLY | O_DIRECTORY));
+  for (const char* name : kNamespaces) {
+    if (TRY(ReadLink(ours, name)) == TRY(ReadLink(theirs, name))) look.shared.emplace_back(name);
+  }
+  look.cgroup = TRY(ReadProc(process.pid, "cgroup"));
+  return look;
+}
+
+// Follows the first probe: when it is ready, looks at it from outside and lets it go on.
+class Examiner {
+ public:
+  explicit Examiner(const Canaries& canaries) : canaries_(canaries) {}
+
+  Result<Fd> MakeSocket() {
+    auto [ours, theirs] = TRY(MakeMessageSocket());
+    const int on = 1;
+    if (::setsockopt(ours.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) != 0) {
+      return Error::FromErrno(errno, "SO_PASSCRED");
+    }
+    socket_ = std::move(ours);
+    return std::move(theirs);
+  }
+
+  void OnOutput(std::string_view bytes) {
+    if (seen_) return;
+    out_ += bytes;
+    if (out_.find('\n') == std::string::npos) return;
+    seen_ = true;
+    status_ = Examine();
+    // Without a go-ahead it ends by itself.
+    socket_ = Fd();
+  }
+
+  const Status& status() const { return status_; }
+  std::optional<Look> look() const { return look_; }
+  bool detached_ran() const { return detached_.valid(); }
+
+  bool detached_ended() const {
+    pollfd watched{detached_.get(), POLLIN, 0};
+    return ::poll(&watched, 1, 0) == 1;
+  }
+
+ private:
+  Status Examine() {
+    for (int i = 0; i < 2; ++i) {
+      const Hello hello = TRY(ReceiveHello(socket_));
+      if (hello.who == 'P') look_ = TRY(LookAt(hello.from));
+      if (hello.who != 'D') continue;
+      const long raw = ::syscall(SYS_pidfd_open, hello.from.pid, 0);
+      if (raw < 0) return Error::FromErrno(errno, "pidfd_open");
+      detached_ = Fd(static_cast<int>(raw));
+    }
+    return SendMessage(socket_, "G", {&canaries_.dir()});
+  }
+
+  const Canaries& canaries_;
+  Fd socket_;
+  Fd detached_;
+  std::string out_;
+  bool seen_ = false;
+  std::optional<Look> look_;
+  Status status_ = Ok();
+};
+
+void ReadTold(const std::string& out, Evidence* evidence) {
+  std::istringstream lines(out);
+  std::string name;
+  Told told;
+  while (lines >> name >> told.number >> told.sys_errno) {
+    const auto index = static_cast<std::size_t>(told.number);
+    if (name != kProbeAttempt) {
+      evidence->told[name] = told;
+    } else if (index < evidence->inside.size()) {
+      evidence->inside[index] = told.sys_errno;
+    }
+  }
+}
+
+// Why a run says nothing; empty when it came to its end.
+std::string WhyNot(const ProbeRun& run) {
+  if (run.supervised.failure.has_value()) return run.supervised.failure->message();
+  const Ending& ending = *run.supervised.ending;
+  if (ending.exit_code == 0 && ending.signal == 0) return "";
+  return "the probe did not come to its end: " +
+         (run.err.empty() ? "exit status " + std::to_string(ending.exit_code) + ", signal " +
+                                std::to_string(ending.signal)
+                          : run.err);
+}
+
+Status Explore(Launcher& launcher, const Canaries& canaries, Evidence* evidence) {
+  // The control comes first, and its connections do not count.
+  evidence->outside = TRY(TryAll(canaries.places(), canaries.dir()));
+  (void)canaries.Connections();
+  SandboxSpec spec = ProbeSpec();
+  spec.argv = ProbeCommand(canaries.places());
+  evidence->limits = spec.limits;
+  Examiner examiner(canaries);
+  const RunObserver observer{[&](Stream stream, std::string_view bytes) {
+                               if (stream == Stream::kOut) examiner.OnOutput(bytes);
+                             },
+                             nullptr};
+  Fd in = TRY(examiner.MakeSocket());
+  const ProbeRun run = TRY(RunInSandbox(launcher, spec, canaries.workspace(), in, observer));
+  evidence->guarantees = run.supervised.guarantees;
+  evidence->failure = WhyNot(run);
+  if (!evidence->failure.empty()) return Ok();
+  TRY(examiner.status());
+  evidence->inside.assign(Attempts().size(), 0);
+  ReadTold(run.out, evidence);
+  evidence->look = examiner.look();
+  evidence->detached_ran = examiner.detached_ran();
+  evidence->detached_ended = examiner.detached_ran() && examiner.detached_ended();
+  evidence->connections = canaries.Connections();
+  return Ok();
+}
+
+Status Exhaust(Launcher& launcher, const Canaries& canaries, Evidence* evidence) {
+  if (!evidence->failure.empty()) return Ok();
+  SandboxSpec spec = ProbeSpec();
+  spec.limits.memory_bytes = kLittleMemory;
+  spec.limits.cpus = kFewCpus;
+  spec.argv = ExhaustCommand(4 * kLittleMemory);
+  evidence->few_cpus = kFewCpus;
+  const Fd in = TRY(OpenPath("/dev/null", O_RDONLY));
+  const ProbeRun run = TRY(RunInSandbox(launcher, spec, canaries.workspace(), in, RunObserver{}));
+  if (run.supervised.failure.has_value()) {
+    evidence->failure = run.supervised.failure->message();
+    return Ok();
+  }
+  ReadTold(run.out, evidence);
+  evidence->memory_killed = run.supervised.ending->reason == EndReason::kOutOfMemory &&
+                            !evidence->told.contains(kProbeSurvived);
+  return Ok();
+}
+
+}  // namespace
+
+bool Diagnosis::healthy() const {
+  return !layers.empty() && std::none_of(layers.begin(), layers.end(), [](const Layer& layer) {
+    return layer.holds == Holds::kNo;
+  });
+}
+
+const Layer* Diagnosis::Find(const std::string& name) const {
+  const auto found = std::find_if(layers.begin(), layers.end(),
+                                  [&](const Layer& layer) { return layer.name == name; });
+  return found == layers.end() ? nullptr : &*found;
+}
+
+Result<Diagnosis> Diagnose(Launcher& launcher) {
   Diagnosis diagnosis;
-  if (run.failure.has_value()) {
-    diagnosis.failure = run.failure->message();
-    return diagnosis;
+  diagnosis.host = TRY(ReadHostFacts());
+  Evidence evidence;
+  {
+    const std::unique_ptr<Canaries> canaries = TRY(Canaries::Make());
+    TRY(Explore(launcher, *canaries, &evidence));
+    TRY(Exhaust(launcher, *canaries, &evidence));
+    evidence.damage = canaries->Damage();
   }
-  if (run.ending->exit_code != 0 || run.ending->signal != 0) {
-    diagnosis.failure = "the probe did not come to its end: " + kept_err.kept();
-    return diagnosis;
-  }
-  diagnosis.guarantees = run.guarantees;
-  diagnosis.probes = TRY(ParseProbes(kept_out.kept()));
+  diagnosis.guarantees = evidence.guarantees;
+  diagnosis.failure = evidence.failure;
+  diagnosis.layers = JudgeLayers(evidence, diagnosis.host);
+  diagnosis.probes = JudgeProbes(evidence);
   return diagnosis;
 }
 

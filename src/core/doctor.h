@@ -1,33 +1,55 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "core/host_facts.h"
 #include "engine/launcher.h"
 #include "sandbox/spec.h"
 
 namespace bailiff {
 
-// One thing that a sandbox must refuse, as it was tried from inside a real one.
+enum class Holds : std::uint8_t {
+  kYes,
+  kWeaker,  // Something else stands in for it, or others hold without it; `why` says what.
+  kNo,
+};
+
+// One layer of a sandbox: "mounts", "seccomp", "memory". docs/cli.md lists them.
+struct Layer {
+  std::string name;
+  Holds holds = Holds::kNo;
+  std::string detail;               // What was seen.
+  std::string why;                  // Why it is not kYes.
+  std::vector<std::string> advice;  // Commands that would help, each complete.
+};
+
+// One thing that a sandbox must refuse, as it was tried from inside a real one and from outside.
 struct Probe {
-  std::string name;    // "read /etc/shadow"
-  bool holds = false;  // It was refused.
-  std::string detail;  // How: an errno's text, or what it got.
+  std::string name;     // "open a file of the host"
+  std::string layer;    // Which refuses it.
+  bool holds = false;   // It was refused, by that layer.
+  std::string detail;   // How: an errno's text, or what it got.
+  std::string outside;  // What the same got outside.
 };
 
 struct Diagnosis {
+  HostFacts host;
   std::optional<Guarantees> guarantees;  // Absent when no sandbox could be made:
-  std::string failure;                   // then this says why, and what to do.
+  std::string failure;                   // then this says why.
+  std::vector<Layer> layers;
   std::vector<Probe> probes;
 
-  // Scripts can run here, and all that was tried was refused.
+  // Scripts can run here: no layer is missing.
   bool healthy() const;
+  const Layer* Find(const std::string& name) const;
 };
 
-// Runs a probe in a real sandbox over an empty workspace in the temporary directory `scratch`
-// (absolute; made and removed by the caller). Errors: kIo; kInternal.
-Result<Diagnosis> Diagnose(Launcher& launcher, const std::string& scratch);
+// Tries each layer in two real sandboxes over an empty workspace of its own in /tmp, which it
+// removes. Takes about half a second. Errors: kIo; kInternal.
+Result<Diagnosis> Diagnose(Launcher& launcher);
 
 }  // namespace bailiff

@@ -15,6 +15,7 @@
 #include "core/admission.h"
 #include "core/cancel_socket.h"
 #include "core/clerks.h"
+#include "core/proof.h"
 #include "core/proposals.h"
 #include "core/records.h"
 #include "engine/clerk.h"
@@ -360,6 +361,7 @@ Result<PreparedRun> Prepare(Context& context, RunRequest request) {
   PreparedRun run;
   const std::string id = MakeId("exec", context.clock().Now());
   run.admitted = TRY(Admit(&request, id, context.workspace(), context.config()));
+  run.admitted.spec.demands = TRY(DemandsOf(context, request.require_level));
   run.request = std::move(request);
   run.monitor = TRY(context.launcher().StartMonitor());
   Pipe out = TRY(MakePipe());

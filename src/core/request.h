@@ -39,7 +39,7 @@ struct RunRequest {
   std::int64_t output_bytes = 10LL << 20;  // Kept of each stream.
   Network network = Network::kNone;
   std::vector<std::string> env;  // "NAME=value".
-  std::string require_level;     // Empty: none.
+  std::string require_level;     // As core/proof.h says; empty: none.
   std::string description;
   std::chrono::milliseconds wait_lock{30'000};
   Fd in;  // What the program reads; nothing: the null device.

@@ -108,8 +108,11 @@ class Cli:
         environment["LC_ALL"] = "C.UTF-8"
         return environment
 
-    def start(self, args: Sequence[str | bytes | Path], **options: Any) -> subprocess.Popen[bytes]:
-        """Starts a command; both output streams are pipes unless `options` say otherwise."""
+    def start(
+        self, args: Sequence[str | bytes | Path], under: Sequence[str] = (), **options: Any
+    ) -> subprocess.Popen[bytes]:
+        """Starts a command; both output streams are pipes unless `options` say otherwise. `under`
+        is a program that runs it, for example strace with its options."""
         options = {
             "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
             "env": self.environment(), "cwd": self.home, "start_new_session": True,
@@ -117,7 +120,7 @@ class Cli:
         if self.uid != os.geteuid():
             options |= {"user": self.uid, "group": self.uid, "extra_groups": []}
         command = [str(self.binary), "--workspace", str(self.workspace), "--state", str(self.state)]
-        return subprocess.Popen([*command, *args], **options)
+        return subprocess.Popen([*under, *command, *args], **options)
 
     def run(
         self,
