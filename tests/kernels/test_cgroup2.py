@@ -31,6 +31,18 @@ try:
         run = subprocess.run(["BINARY", "exec", "--json", *arguments], capture_output=True,
                              stdin=subprocess.DEVNULL)
         results[name] = {"exit": run.returncode, "document": json.loads(run.stdout)}
+    sh("cp BINARY /run/t/bailiff && chmod 755 /run/t/bailiff")
+    # A /tmp of this kernel, not of the machine below.
+    own = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh"]
+    user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+    for name, prefix in {"doctor": [], "rootless doctor": user}.items():
+        run = subprocess.run([*own, *prefix, "/run/t/bailiff", "doctor", "--json"], capture_output=True,
+                             stdin=subprocess.DEVNULL)
+        results[name] = {"exit": run.returncode, "document": json.loads(run.stdout)}
+    run = subprocess.run([*own, "/run/t/bailiff", "exec", "--require", "landlock", "--", "echo", "ran"],
+                         capture_output=True, stdin=subprocess.DEVNULL)
+    results["landlock"] = {"exit": run.returncode, "out": run.stdout.decode(),
+                           "err": run.stderr.decode()}
     left = subprocess.run("find /sys/fs/cgroup -name 'exec_*'", shell=True, capture_output=True)
     results["cgroups left"] = left.stdout.decode().split()
 except BaseException as error:
@@ -106,3 +118,30 @@ def test_the_wall_clock_ends_a_run(results):
 
 def test_no_cgroup_is_left(results):
     assert results["cgroups left"] == []
+
+
+def layers(document):
+    return {layer["name"]: layer for layer in document["layers"]}
+
+
+def test_doctor_says_what_is_weaker_without_landlock(results):
+    document = results["doctor"]["document"]
+    assert results["doctor"]["exit"] == 0, document
+    assert document["guarantees"]["landlock"] == 0
+    found = layers(document)
+    assert found["landlock"]["holds"] == "weaker" and found["landlock"]["advice"]
+    assert document["can_require"][:2] == ["none", "ns"]
+    assert "landlock" not in document["can_require"]
+
+
+def test_landlock_that_is_demanded_is_refused(results):
+    assert (results["landlock"]["exit"], results["landlock"]["out"]) == (125, "")
+    assert "'landlock' does not hold here" in results["landlock"]["err"]
+
+
+def test_doctor_tells_a_user_that_this_kernel_is_too_old(results):
+    document = results["rootless doctor"]["document"]
+    assert (results["rootless doctor"]["exit"], document["healthy"]) == (1, False)
+    overlay = layers(document)["overlay"]
+    assert "has no user attributes" in overlay["why"]
+    assert "run Bailiff as root" in overlay["advice"]
