@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-ANY = ""  # Where an ordinary user's outcome depends on the host.
+ANY = ""  # Outside, where the outcome depends on the host.
 
 PROLOGUE = """
 import ctypes, errno, os, resource, signal, socket, subprocess, tempfile
@@ -74,7 +74,7 @@ PROBES = [
     Probe("B06", "paths of the host in mounts",
           "print(any(os.path.dirname(TREE) in open('/proc/self/' + name).read()\n"
           "    or '/tmp/bailiff' in open('/proc/self/' + name).read() for name in ('mounts', 'mountinfo')))",
-          "False", "False", "False"),
+          ANY, ANY, "False"),  # Outside: whether something is mounted there at the moment.
     Probe("B07", "put a link into /dev",
           "os.symlink('/etc', '/dev/' + TOKEN); os.unlink('/dev/' + TOKEN); print('done')",
           "done", "EACCES", "EROFS"),
