@@ -81,7 +81,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def outside(program: Path, bench: Bench) -> dict[str, str]:
     """The same without a filter, as an ordinary user."""
-    copy = bench.folder(0) / "verdicts"
+    copy = bench.folder(os.geteuid()) / "verdicts"
     copy.write_bytes(program.read_bytes())
     copy.chmod(0o755)
     who = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
