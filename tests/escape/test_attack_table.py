@@ -49,6 +49,10 @@ def test_what_tries_is_known() -> None:
     assert [row for row, reason in EXCUSED.items() if len(reason) < 20] == []
 
 
+def test_no_probe_hides_another() -> None:
+    assert len({(probe.id, probe.name) for probe in PROBES}) == len(PROBES)
+
+
 def test_each_attack_of_the_table_has_one_row() -> None:
     named = [name for names in ATTACKS.values() for name in names.split()]
     assert sorted(named) == sorted(attack_names())

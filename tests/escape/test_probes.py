@@ -2,63 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from bailiff_cli import TIERS, USER, Bench, cannot_run, remove_tree, require_root
+from bailiff_cli import USER, Bench, Cli, cannot_run
 from host import Host, run_inside, run_outside
 from probes import ANY, PROBES, PROLOGUE, Probe
 
-SCRIPTS = {f"{probe.id} {probe.name}": PROLOGUE + probe.script for probe in PROBES}
+
+def name_of(probe: Probe) -> str:
+    return f"{probe.id} {probe.name}"
+
+
+SCRIPTS = {name_of(probe): PROLOGUE + probe.script for probe in PROBES}
 LACKING = ("ENOSYS", "ENODEV", "ENOENT")
-each_probe = pytest.mark.parametrize("probe", PROBES, ids=lambda probe: f"{probe.id}-{probe.name}")
 
 
-@pytest.fixture(scope="module")
-def host(bench: Bench) -> Iterator[Host]:
-    require_root()
-    with Host(bench.folder(0)) as made:
-        yield made
-
-
-@pytest.fixture(scope="module", params=["root", "user"])
-def outside(host: Host, bench: Bench, request: pytest.FixtureRequest) -> tuple[str, dict[str, str]]:
-    """What each came to without a sandbox, as root and as an ordinary user."""
-    uid = 0 if request.param == "root" else USER
+@pytest.mark.parametrize("who", ["root", "user"])
+def test_they_work_outside(host: Host, bench: Bench, who: str) -> None:
+    uid = 0 if who == "root" else USER
     workplace = bench.folder(uid)
     (workplace / "readonly").write_text("untouched")
     values = {"WORKSPACE": str(workplace), "BINARY": str(bench.binary), "OUTSIDE": True,
               "TARGET": host.process.pid}  # fmt: skip
-    outcome = run_outside(SCRIPTS, host.values | values, workplace, uid, CANARY=host.token)
-    return request.param, outcome
+    found = run_outside(SCRIPTS, host.values | values, workplace, uid, CANARY=host.token)
+    expected = {name_of(probe): probe.root if who == "root" else probe.user for probe in PROBES}
+    wrong = {name: f"{found[name]}, not {outcome}" for name, outcome in expected.items()
+             if outcome not in (ANY, found[name])}  # fmt: skip
+    if wrong and all(found[name] in LACKING for name in wrong):
+        cannot_run(f"this kernel or host has nothing to attack here: {wrong}")
+    assert wrong == {}, "they prove nothing"
 
 
-@pytest.fixture(scope="module", params=TIERS)
-def inside(host: Host, bench: Bench, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """What each came to in one sandbox; and what the host shows afterwards."""
-    host.remember()
-    cli = bench.workspace(request.param)
-    cli.write("readonly", "untouched", 0o444)
+def test_they_fail_inside(host: Host, bench: Bench, ws: Cli) -> None:
+    ws.write("readonly", "untouched", 0o444)
     program = bench.binary.read_bytes()
     values = {"WORKSPACE": "/workspace", "BINARY": str(bench.binary), "OUTSIDE": False, "TARGET": 1}
-    execution, outcome = run_inside(cli, SCRIPTS, host.values | values)
-    host.check(cli, execution)
+    execution, found = run_inside(ws, SCRIPTS, host.values | values)
+    wrong = {name_of(probe): f"{found[name_of(probe)]}, not {probe.inside}" for probe in PROBES
+             if found[name_of(probe)] not in probe.inside.split("|")}  # fmt: skip
+    assert wrong == {}
+    host.check(ws, execution)
     assert bench.binary.read_bytes() == program
-    assert (cli.workspace / "readonly").read_text() == "untouched"
-    yield outcome
-    remove_tree(cli.home)
-
-
-@each_probe
-def test_it_works_outside(outside: tuple[str, dict[str, str]], probe: Probe) -> None:
-    who, outcome = outside
-    expected = probe.root if who == "root" else probe.user
-    found = outcome[f"{probe.id} {probe.name}"]
-    if found != expected and found in LACKING:
-        cannot_run(f"this kernel or host has nothing to attack here ({found})")
-    assert expected in (ANY, found)
-
-
-@each_probe
-def test_it_fails_inside(inside: dict[str, str], probe: Probe) -> None:
-    assert inside[f"{probe.id} {probe.name}"] in probe.inside.split("|")
+    assert (ws.workspace / "readonly").read_text() == "untouched"
