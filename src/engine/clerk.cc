@@ -2,8 +2,8 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -18,6 +18,7 @@
 
 #include "engine/protocol.h"
 #include "sandbox/landlock_abi.h"
+#include "sandbox/seccomp_filters.h"
 #include "sys/file.h"
 #include "sys/kernel_features.h"
 #include "sys/message.h"
@@ -30,47 +31,6 @@ constexpr std::array<int, 6> kKept = {CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_DA
 
 // A change set of 100,000 entries is some 30 MB.
 constexpr std::size_t kAnswerBytesMax = 1UL << 30;
-
-// What has no place in file work, whoever gets hold of a clerk. A clerk parses what a script left,
-// so it is denied what an attacker would want next.
-constexpr std::array<const char*, 38> kDenied = {"execve",
-                                                 "execveat",
-                                                 "fork",
-                                                 "vfork",
-                                                 "clone",
-                                                 "clone3",
-                                                 "ptrace",
-                                                 "socket",
-                                                 "connect",
-                                                 "bind",
-                                                 "listen",
-                                                 "accept",
-                                                 "accept4",
-                                                 "socketpair",
-                                                 "mount",
-                                                 "umount2",
-                                                 "pivot_root",
-                                                 "chroot",
-                                                 "move_mount",
-                                                 "open_tree",
-                                                 "fsopen",
-                                                 "fsmount",
-                                                 "mount_setattr",
-                                                 "setns",
-                                                 "unshare",
-                                                 "init_module",
-                                                 "finit_module",
-                                                 "delete_module",
-                                                 "kexec_load",
-                                                 "bpf",
-                                                 "perf_event_open",
-                                                 "io_uring_setup",
-                                                 "userfaultfd",
-                                                 "keyctl",
-                                                 "add_key",
-                                                 "process_vm_readv",
-                                                 "process_vm_writev",
-                                                 "reboot"};
 
 Status FromCall(long rc, const char* what) {
   if (rc >= 0) return Ok();
@@ -117,18 +77,10 @@ Status KeepCapabilities() {
 }
 
 Status DenySystemCalls() {
-  scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
-  if (filter == nullptr) return Error(ErrorCode::kIo, "confine clerk: seccomp_init");
-  int rc = ::seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-  for (const char* name : kDenied) {
-    const int number = ::seccomp_syscall_resolve_name(name);
-    if (number < 0) continue;  // Unknown to this library: the kernel's own check remains.
-    if (rc == 0) rc = ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0);
-  }
-  if (rc == 0) rc = ::seccomp_load(filter);
-  ::seccomp_release(filter);
-  if (rc != 0) return Error::FromErrno(-rc, "confine clerk: seccomp");
-  return Ok();
+  const SeccompProgram filter = ClerkFilter();
+  const sock_fprog program{static_cast<unsigned short>(filter.size()),
+                           const_cast<sock_filter*>(filter.data())};
+  return FromCall(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), "seccomp");
 }
 
 // Landlock's first version refuses every rename from one directory to another, so it is of no use

@@ -15,7 +15,7 @@
 
 #include "sandbox/plan.h"
 #include "sandbox/run_plan.h"
-#include "sandbox/seccomp_policy.h"
+#include "sandbox/seccomp_filters.h"
 #include "sandbox/spec_check.h"
 #include "sandbox/uid_pool.h"
 #include "sys/file.h"
@@ -115,13 +115,9 @@ Result<Mounts> MakeMounts(PlanInputs inputs, const Fd& workspace) {
   inputs.sync = theirs.get();
   inputs.workspace = workspace.get();
   TRY(CheckRange(inputs));
-  const Plan plan = PlanMounter(inputs);
-  const LoweredPlan lowered(plan, nullptr, nullptr);
-  PlanRun run = TRY(StartPlan(lowered, {.flags = CLONE_NEWNS}));
-  TRY(theirs.Close());  // So that its end is seen if it sends nothing.
-  TRY(AwaitPlan(plan, run.report));
+  TRY(RunPlan(PlanMounter(inputs), CLONE_NEWNS));
+  TRY(theirs.Close());  // So that its end is seen if it sent nothing.
   std::optional<Message> message = TRY(ReceiveMessage(ours));
-  TRY(run.process.Wait());
   if (!message.has_value() || message->fds.size() != std::size(kMounterFds)) {
     return Error(ErrorCode::kIo, "the mounting process ended without an answer");
   }
@@ -275,7 +271,7 @@ IdMaps Launcher::Maps() const {
 }
 
 Status Launcher::Start() {
-  const SeccompPolicy seccomp = TRY(BuildSeccompPolicy());
+  const SeccompFilters seccomp = SandboxFilters();
   auto [sync, child_sync] = TRY(MakeMessageSocket());
   auto [status, child_status] = TRY(MakePipe());
   const auto number = [](const Fd& fd) { return fd.valid() ? fd.get() : -1; };

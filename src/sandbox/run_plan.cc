@@ -1,5 +1,7 @@
 #include "sandbox/run_plan.h"
 
+#include <sched.h>
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -10,7 +12,7 @@
 namespace bailiff {
 namespace {
 
-sock_fprog ToProgram(const std::vector<sock_filter>& filter) {
+sock_fprog ToProgram(SeccompProgram filter) {
   // The kernel does not write through this pointer.
   return {static_cast<unsigned short>(filter.size()), const_cast<sock_filter*>(filter.data())};
 }
@@ -50,7 +52,7 @@ Error Explain(const Plan& plan, const ChildFailure& failure) {
 
 }  // namespace
 
-LoweredPlan::LoweredPlan(const Plan& plan, const SandboxSpec* spec, const SeccompPolicy* seccomp) {
+LoweredPlan::LoweredPlan(const Plan& plan, const SandboxSpec* spec, const SeccompFilters* seccomp) {
   if (spec != nullptr) {
     argv_ = ToPointers(spec->argv);
     envp_ = ToPointers(spec->environment);
@@ -97,6 +99,18 @@ Result<PlanRun> StartPlan(const LoweredPlan& plan, const CloneOptions& options) 
                         report.write.get()};
   Process process = TRY(CloneProcess(options, RunChild, &child));
   return PlanRun{std::move(process), std::move(report.read)};
+}
+
+Status RunPlan(const Plan& plan, std::uint64_t flags) {
+  Pipe report = TRY(MakePipe());
+  const LoweredPlan lowered(plan, nullptr, nullptr);
+  const ChildPlan child{lowered.ops().data(), static_cast<std::uint32_t>(lowered.ops().size()),
+                        report.write.get()};
+  const ChildStack stack = TRY(ChildStack::Make());
+  Process process = TRY(CloneSharing(flags | CLONE_VFORK, stack, RunChild, &child));
+  TRY(process.Wait());
+  TRY(report.write.Close());
+  return AwaitPlan(plan, report.read);
 }
 
 Status AwaitPlan(const Plan& plan, const Fd& report) {

@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "sandbox/plan.h"
-#include "sandbox/seccomp_policy.h"
+#include "sandbox/seccomp_filters.h"
 #include "sys/fd.h"
 #include "sys/process.h"
 
@@ -16,7 +16,7 @@ namespace bailiff {
 class LoweredPlan {
  public:
   // `spec` and `seccomp` may be null for a plan without a program.
-  LoweredPlan(const Plan& plan, const SandboxSpec* spec, const SeccompPolicy* seccomp);
+  LoweredPlan(const Plan& plan, const SandboxSpec* spec, const SeccompFilters* seccomp);
   LoweredPlan(const LoweredPlan&) = delete;
   LoweredPlan& operator=(const LoweredPlan&) = delete;
 
@@ -41,6 +41,10 @@ struct PlanRun {
 
 // Errors: as CloneProcess().
 Result<PlanRun> StartPlan(const LoweredPlan& plan, const CloneOptions& options);
+
+// For a plan that ends by itself: in this process's memory, which is lent to it until then, as a
+// process of its own with the namespaces of `flags`. Errors: as CloneProcess(), AwaitPlan().
+Status RunPlan(const Plan& plan, std::uint64_t flags);
 
 // Blocks until the plan's program runs, or the plan ended, or a step failed: then its Error, in the
 // words of `plan`.

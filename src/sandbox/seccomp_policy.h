@@ -6,6 +6,9 @@
 
 #include "base/result.h"
 
+// libseccomp takes milliseconds to make these. They are made once, when the program is built
+// (tools/compile_filters.cc), and a running program has them from sandbox/seccomp_filters.h.
+
 namespace bailiff {
 
 // The system calls that a sandboxed program may make, as two filters of which the stricter answer
@@ -20,5 +23,8 @@ struct SeccompPolicy {
 
 // Errors: kUnsupported when libseccomp does not know this machine; kInternal.
 Result<SeccompPolicy> BuildSeccompPolicy();
+
+// The one filter of a clerk: everything but what has no place in file work.
+Result<std::vector<sock_filter>> BuildClerkPolicy();
 
 }  // namespace bailiff

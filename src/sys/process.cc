@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -19,6 +21,12 @@ namespace bailiff {
 namespace {
 
 constexpr std::size_t kProcFileBytesMax = 4096;
+constexpr std::size_t kStackBytes = 64UL * 1024;
+
+struct Call {
+  void (*run)(const void*);
+  const void* argument;
+};
 
 }  // namespace
 
@@ -72,6 +80,44 @@ Result<Process> CloneProcess(const CloneOptions& options, void (*run)(const void
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return Error::FromErrno(sys_errno, "clone3");
   return Process(static_cast<pid_t>(pid), Fd(pidfd));
+}
+
+Result<ChildStack> ChildStack::Make() {
+  void* memory = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (memory == MAP_FAILED) return Error::FromErrno(errno, "map a stack");
+  return ChildStack(memory);
+}
+
+ChildStack::ChildStack(ChildStack&& other) noexcept
+    : memory_(std::exchange(other.memory_, nullptr)) {}
+
+ChildStack::~ChildStack() {
+  if (memory_ != nullptr) ::munmap(memory_, kStackBytes);
+}
+
+Result<Process> CloneSharing(std::uint64_t flags, const ChildStack& stack, void (*run)(const void*),
+                             const void* argument) {
+  // At the bottom of the stack, which the child does not reach: this frame may be gone before it
+  // has looked.
+  auto* const call = new (stack.memory_) Call{run, argument};
+  void* const top = static_cast<char*>(stack.memory_) + kStackBytes;
+  const auto enter = [](void* raw) -> int {
+    const auto* const wanted = static_cast<const Call*>(raw);
+    wanted->run(wanted->argument);
+    return 1;
+  };
+  int pidfd = -1;
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::sigprocmask(SIG_SETMASK, &all, &before);
+  const int pid = ::clone(enter, top, static_cast<int>(flags) | CLONE_VM | CLONE_PIDFD | SIGCHLD,
+                          call, &pidfd);
+  const int sys_errno = errno;
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return Error::FromErrno(sys_errno, "clone");
+  return Process(pid, Fd(pidfd));
 }
 
 Result<std::uint64_t> ProcessStartTime(pid_t pid) {

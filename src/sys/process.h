@@ -53,6 +53,27 @@ struct CloneOptions {
 Result<Process> CloneProcess(const CloneOptions& options, void (*run)(const void*),
                              const void* argument);
 
+// Where a child runs that shares this process's memory. Must outlive the child.
+class ChildStack {
+ public:
+  static Result<ChildStack> Make();
+  ChildStack(ChildStack&& other) noexcept;
+  ChildStack& operator=(ChildStack&&) = delete;
+  ~ChildStack();
+
+ private:
+  friend Result<Process> CloneSharing(std::uint64_t flags, const ChildStack& stack,
+                                      void (*run)(const void*), const void* argument);
+  explicit ChildStack(void* memory) : memory_(memory) {}
+  void* memory_;
+};
+
+// As CloneProcess(), but nothing is copied, which is most of the work: run() shares this process's
+// memory, `errno` included, and may make system calls only. With CLONE_VFORK in `flags` this
+// process sleeps until the child has ended; without it, the child's calls must not fail.
+Result<Process> CloneSharing(std::uint64_t flags, const ChildStack& stack, void (*run)(const void*),
+                             const void* argument);
+
 // When process `pid` was started, in the kernel's ticks since boot; with its number, that names it
 // for good. Errors: kNotFound, also once it has ended and only waits to be reaped; kIo.
 Result<std::uint64_t> ProcessStartTime(pid_t pid);

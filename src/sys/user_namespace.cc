@@ -2,13 +2,13 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <string_view>
 
 #include "sys/file.h"
-#include "sys/pipe.h"
 #include "sys/process.h"
 
 namespace bailiff {
@@ -34,11 +34,9 @@ Status WriteProcFile(pid_t pid, std::string_view name, std::string_view text) {
   return Ok();
 }
 
-// Lives until its end of the pipe is told that nobody needs the namespace any more.
-void HoldNamespace(const void* pipe_end) {
-  char byte = 0;
-  (void)!::read(*static_cast<const int*>(pipe_end), &byte, 1);
-  ::_exit(0);
+// Lives until it is killed: Process does that.
+void HoldNamespace(const void* /*unused*/) {
+  for (;;) ::syscall(SYS_pause);
 }
 
 }  // namespace
@@ -65,9 +63,8 @@ std::vector<IdRange> ExchangeIds(std::uint32_t a, std::uint32_t b) {
 }
 
 Result<Fd> MakeUserNamespace(const IdMaps& maps) {
-  const Pipe hold = TRY(MakePipe());
-  const int inherited = hold.read.get();
-  Process holder = TRY(CloneProcess({.flags = CLONE_NEWUSER}, HoldNamespace, &inherited));
+  const ChildStack stack = TRY(ChildStack::Make());
+  const Process holder = TRY(CloneSharing(CLONE_NEWUSER, stack, HoldNamespace, nullptr));
   TRY(WriteIdMaps(holder.pid(), maps, SetGroups::kAllow));
   return OpenUserNamespace(holder.pid());
 }
