@@ -29,6 +29,9 @@ constexpr int kResolveAttemptsMax = 16;
 // Leaves room for the kernel's own limit of PATH_MAX, its terminating zero included.
 constexpr std::size_t kPathChunkMax = PATH_MAX - 256;
 
+constexpr std::size_t kReadBytesMin = 4096;
+constexpr std::size_t kReadBytesMax = 1UL << 20;
+
 std::string Quoted(std::string_view path) {
   return EscapeForTerminal(path, Lines::kSingle);
 }
@@ -122,21 +125,22 @@ Result<std::optional<struct stat>> StatAt(const Fd& dir, const std::string& name
 
 Result<std::string> ReadAll(const Fd& fd, std::size_t max_bytes) {
   std::string data;
-  std::array<char, 64UL * 1024> chunk;
+  std::size_t done = 0;
   for (;;) {
-    const ssize_t n = ::read(fd.get(), chunk.data(), chunk.size());
-    if (n == 0) return data;
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return Error::FromErrno(errno, "read");
-    }
-    const auto size = static_cast<std::size_t>(n);
-    if (size > max_bytes - data.size()) {
+    // Most files are small; fresh memory for a large buffer costs more than reading them.
+    if (done == data.size()) data.resize(done + std::clamp(done, kReadBytesMin, kReadBytesMax));
+    const ssize_t n = ::read(fd.get(), data.data() + done, data.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Error::FromErrno(errno, "read");
+    if (n == 0) break;
+    done += static_cast<std::size_t>(n);
+    if (done > max_bytes) {
       return Error(ErrorCode::kResourceExhausted,
                    "read: file is larger than " + std::to_string(max_bytes) + " bytes");
     }
-    data.append(chunk.data(), size);
   }
+  data.resize(done);
+  return data;
 }
 
 Result<std::string> ReadAt(const Fd& fd, std::int64_t offset, std::size_t size) {

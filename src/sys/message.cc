@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -65,7 +66,15 @@ Status SendMessage(const Fd& socket, std::string_view bytes, const std::vector<c
 
 Result<std::optional<Message>> ReceiveMessage(const Fd& socket) {
   Message message;
-  message.bytes.resize(kMessageBytesMax);
+  // A first look waits for the message and tells its size: it is small, unlike the largest.
+  ssize_t waiting = -1;
+  do {
+    waiting = ::recv(socket.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC);
+  } while (waiting < 0 && errno == EINTR);
+  if (waiting < 0 && errno == ECONNRESET) return std::optional<Message>();
+  if (waiting < 0) return Error::FromErrno(errno, "receive");
+  message.bytes.resize(
+      std::clamp<std::size_t>(static_cast<std::size_t>(waiting), 1, kMessageBytesMax));
   iovec part{message.bytes.data(), message.bytes.size()};
   alignas(cmsghdr) std::array<char, kControlBytes> control{};
   msghdr header{};
