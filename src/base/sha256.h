@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-struct evp_md_ctx_st;
+struct SHA256state_st;
 
 namespace bailiff {
 
@@ -25,7 +25,7 @@ class Sha256 {
   static std::string Of(std::string_view bytes);
 
  private:
-  evp_md_ctx_st* context_;
+  SHA256state_st* context_;
 };
 
 // "sha256:<hex>", how a digest appears in documents and on the command line.

@@ -1,6 +1,7 @@
 #include "ledger/signing_key.h"
 
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "sys/file.h"
 
@@ -35,6 +37,37 @@ std::string Contents(BIO* bio) {
     text.append(chunk.data(), static_cast<std::size_t>(n));
   }
   return text;
+}
+
+// The two forms below are what everybody writes (RFC 8410), and are read and written here: the
+// library's general reader first collects every format that it knows, which takes it a millisecond.
+constexpr std::string_view kPrivatePrefix(
+    "\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22"
+    "\x04\x20",
+    16);
+constexpr std::string_view kPublicPrefix("\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00", 12);
+
+// The system's openssl.cnf has no say in how a ledger is signed, and reading it takes time. So does
+// getting ready for every cipher and digest there is.
+void LeaveConfiguration() {
+  constexpr std::uint64_t kLeftOut = OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
+                                     OPENSSL_INIT_NO_ADD_ALL_DIGESTS |
+                                     OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS;
+  CHECK(::OPENSSL_init_crypto(kLeftOut, nullptr) == 1);
+}
+
+// The 32 bytes of a key in the usual form of `label`; nothing for any other form.
+std::optional<std::string> RawKey(std::string_view pem, std::string_view label,
+                                  std::string_view prefix) {
+  const std::string begin = "-----BEGIN " + std::string(label) + "-----\n";
+  const std::string end = "\n-----END " + std::string(label) + "-----\n";
+  if (!pem.starts_with(begin) || !pem.ends_with(end)) return std::nullopt;
+  if (pem.size() < begin.size() + end.size()) return std::nullopt;
+  pem = pem.substr(begin.size(), pem.size() - begin.size() - end.size());
+  const Result<std::string> der = FromBase64(pem);
+  if (!der.ok() || !der.value().starts_with(prefix)) return std::nullopt;
+  if (der.value().size() != prefix.size() + kKeyBytes) return std::nullopt;
+  return der.value().substr(prefix.size());
 }
 
 const unsigned char* Bytes(std::string_view text) {
@@ -77,9 +110,14 @@ Result<std::shared_ptr<EVP_PKEY>> MakeKey(const Fd& dir) {
 }  // namespace
 
 Result<PublicKey> PublicKey::FromPem(std::string_view pem) {
-  const Bio bio = ReadingFrom(pem);
-  std::shared_ptr<EVP_PKEY> key =
-      Own(::PEM_read_bio_PUBKEY(bio.get(), nullptr, &NoPassphrase, nullptr));
+  LeaveConfiguration();
+  std::shared_ptr<EVP_PKEY> key;
+  if (const auto raw = RawKey(pem, "PUBLIC KEY", kPublicPrefix); raw.has_value()) {
+    key = Own(::EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, Bytes(*raw), raw->size()));
+  } else {
+    const Bio bio = ReadingFrom(pem);
+    key = Own(::PEM_read_bio_PUBKEY(bio.get(), nullptr, &NoPassphrase, nullptr));
+  }
   if (!IsEd25519(key.get())) {
     return Error(ErrorCode::kInvalidArgument,
                  "public key: not an Ed25519 key in PEM; the ledger's own is in its key.pub");
@@ -101,6 +139,7 @@ std::string PublicKey::Raw() const {
 }
 
 Result<SigningKey> SigningKey::Load(const Fd& dir, MayCreate may_create) {
+  LeaveConfiguration();
   const std::optional<struct stat> existing = TRY(StatAt(dir, "key.pem"));
   if (may_create == MayCreate::kYes && !existing.has_value()) {
     SigningKey made(TRY(MakeKey(dir)));
@@ -115,9 +154,13 @@ Result<SigningKey> SigningKey::Load(const Fd& dir, MayCreate may_create) {
                  "whether somebody has copied it");
   }
   const std::string pem = TRY(ReadAll(file, kKeyFileBytesMax));
-  const Bio bio = ReadingFrom(pem);
-  std::shared_ptr<EVP_PKEY> key =
-      Own(::PEM_read_bio_PrivateKey(bio.get(), nullptr, &NoPassphrase, nullptr));
+  std::shared_ptr<EVP_PKEY> key;
+  if (const auto raw = RawKey(pem, "PRIVATE KEY", kPrivatePrefix); raw.has_value()) {
+    key = Own(::EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, Bytes(*raw), raw->size()));
+  } else {
+    const Bio bio = ReadingFrom(pem);
+    key = Own(::PEM_read_bio_PrivateKey(bio.get(), nullptr, &NoPassphrase, nullptr));
+  }
   if (!IsEd25519(key.get())) {
     return Error(ErrorCode::kInvalidArgument,
                  "key.pem: not an Ed25519 private key; restore it from a backup");
@@ -142,10 +185,8 @@ std::string SigningKey::Sign(std::string_view message) const {
 }
 
 std::string SigningKey::PublicPem() const {
-  const Bio bio(::BIO_new(::BIO_s_mem()), &::BIO_free);
-  CHECK(bio != nullptr);
-  CHECK(::PEM_write_bio_PUBKEY(bio.get(), key_.get()) == 1);
-  return Contents(bio.get());
+  const std::string der = std::string(kPublicPrefix) + RawPublic(key_.get());
+  return "-----BEGIN PUBLIC KEY-----\n" + ToBase64(der) + "\n-----END PUBLIC KEY-----\n";
 }
 
 std::string SigningKey::PublicRaw() const {
