@@ -180,12 +180,19 @@ Status ClerkForget(Context& context, const std::string& id) {
   return Ok();
 }
 
-Status ClerkWriteRecord(Context& context, const std::string& path, std::string_view bytes) {
+Status ClerkReadyRecord(Context& context) {
+  const JournalDirs dirs = context.journal();
+  return context.launcher().ReadyClerk("write-record",
+                                       {&dirs.workspace, &dirs.private_dir, &dirs.journal});
+}
+
+Result<Fd> ClerkBeginRecord(Context& context, const std::string& path, std::string_view bytes) {
   ByteWriter writer;
   writer.Bytes(path);
   writer.Bytes(bytes);
-  TRY(Ask(context, "write-record", writer.data()));
-  return Ok();
+  const JournalDirs dirs = context.journal();
+  return context.launcher().AskClerk("write-record", writer.data(),
+                                     {&dirs.workspace, &dirs.private_dir, &dirs.journal});
 }
 
 Result<std::vector<std::string>> ListPrivate(const Context& context, const char* folder) {

@@ -28,7 +28,11 @@ Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
 Status ClerkSyncStaged(Context& context, const ChangeSet& set);
 Status ClerkDiscardStaged(Context& context, const std::string& id);
 Status ClerkForget(Context& context, const std::string& id);
-Status ClerkWriteRecord(Context& context, const std::string& path, std::string_view bytes);
+
+// Writes a record: ClerkReadyRecord(), if any, has a clerk wait for it; ClerkBeginRecord() returns
+// where AwaitAnswer() tells how it ended.
+Status ClerkReadyRecord(Context& context);
+Result<Fd> ClerkBeginRecord(Context& context, const std::string& path, std::string_view bytes);
 
 // Names in the workspace's private directory `stage` or `undo`: ids of change sets.
 Result<std::vector<std::string>> ListPrivate(const Context& context, const char* folder);

@@ -47,7 +47,7 @@ Status WriteOutcome(Context& context, const ProposalRow& row, const ChangeSet& s
   const std::string type = !record_type.empty() ? record_type
                            : row.origin.empty() ? "committed"
                                                 : "rolled_back";
-  TRY(AppendCommit(context, type, row, set, std::move(data)));
+  TRY(AppendCommit(context, type, row, set, std::move(data)));  // Checkpoint() syncs it.
   // What changed files is signed at once: a later rewriting of it would need the key.
   TRY(context.ledger().Checkpoint());
   return Ok();

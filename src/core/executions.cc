@@ -118,6 +118,7 @@ class Run {
   Status RunProgram(const Fd& cancel) {
     // When the sandbox could not be built the monitor is gone, and has said why.
     (void)SendMessage(monitor_, EncodeKind(MessageKind::kStart));
+    TRY(ClerkReadyRecord(context_));
     supervised_ = TRY(Supervise(monitor_, std::move(pipes_), cancel, observer_, &out_, &err_));
     ended_ns_ = context_.NowNanos();
     NoteScript();
@@ -307,8 +308,9 @@ class Run {
     data["digest"] = document["changes"].as_object()["digest"];
     data["stdout_sha256"] = ToHex(Sha256::Of(execution_.out));
     data["stderr_sha256"] = ToHex(Sha256::Of(execution_.err));
+    auto record = BeginExecutionRecord(context_, execution_.id, document);
     TRY(context_.ledger().Append("finished", data));
-    WriteExecutionRecord(context_, execution_.id, &document);
+    FinishExecutionRecord(std::move(record), &document);
     if (document["log_file"].is_null() && !execution_.log_file.empty()) {
       execution_.log_file.clear();
       execution_.warnings.emplace_back(document["warnings"].as_array().back().as_string());

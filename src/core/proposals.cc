@@ -128,7 +128,11 @@ Result<ProposalOutcome> End(Context& context, const Proposal& proposal, Proposal
       EncodeProblems({proposal.captured.refused, proposal.captured.conflicts, outcome.decision});
   json::object data = AboutProposal(context, row);
   data["state"] = Name(state);
-  TRY(context.ledger().Append(state == ProposalState::kConflict ? "conflict" : "decided", data));
+  // What a run discards is followed by its "finished" at once.
+  const Ledger::Sync sync =
+      state == ProposalState::kDiscarded ? Ledger::Sync::kWithNext : Ledger::Sync::kNow;
+  const char* type = state == ProposalState::kConflict ? "conflict" : "decided";
+  TRY(context.ledger().Append(type, data, sync));
   TRY(context.store().InsertProposal(row));
   TRY(ClerkDiscardStaged(context, row.id));
   outcome.state = state;

@@ -8,6 +8,7 @@
 #include "core/clerks.h"
 #include "core/context.h"
 #include "core/documents.h"
+#include "engine/clerk.h"
 
 namespace bailiff {
 namespace {
@@ -80,20 +81,33 @@ Status AppendCommit(Context& context, const std::string& type, const ProposalRow
     if (part_bytes < kRecordBytes) continue;
     close_part();
     if (records.size() < kGroupRecords) continue;
-    TRY(context.ledger().AppendAll(records));
+    TRY(context.ledger().AppendAll(records, Ledger::Sync::kWithNext));
     records.clear();
   }
   if (!part.empty()) close_part();
   records.push_back({type, std::move(data)});
-  TRY(context.ledger().AppendAll(records));
+  TRY(context.ledger().AppendAll(records, Ledger::Sync::kWithNext));
   return Ok();
 }
 
 void WriteExecutionRecord(Context& context, const std::string& id, json::object* document) {
+  FinishExecutionRecord(BeginExecutionRecord(context, id, *document), document);
+}
+
+std::optional<Result<Fd>> BeginExecutionRecord(Context& context, const std::string& id,
+                                               const json::object& document) {
   const std::string& folder = context.config().execution_logs;
-  if (folder.empty()) return;
-  const std::string path = folder + "/" + id + ".json";
-  const Status written = ClerkWriteRecord(context, path, Pretty(*document));
+  if (folder.empty()) return std::nullopt;
+  return ClerkBeginRecord(context, folder + "/" + id + ".json", Pretty(document));
+}
+
+void FinishExecutionRecord(std::optional<Result<Fd>> begun, json::object* document) {
+  if (!begun.has_value()) return;
+  const Status written = [&]() -> Status {
+    const Fd clerk = TRY(std::move(*begun));
+    TRY(AwaitAnswer(clerk));
+    return Ok();
+  }();
   if (written.ok()) return;
   (*document)["log_file"] = nullptr;
   json::value* warnings = document->if_contains("warnings");

@@ -81,25 +81,29 @@ class LauncherProcess {
     if (kind == MessageKind::kStartMonitor && message.fds.size() == 1) {
       return Fork([&] { RunMonitor(message.fds[0]); });
     }
-    if (kind == MessageKind::kStartClerk && message.fds.size() >= 2) {
+    if (kind == MessageKind::kStartClerk && !message.fds.empty()) {
       return Fork([&] { RunClerkProcess(&message); });
     }
     return Error(ErrorCode::kInvalidArgument, "launcher: unexpected message");
   }
 
+  // Confined before it sees what it is asked for.
   void RunClerkProcess(Message* message) {
-    const Fd reply = std::move(message->fds[0]);
-    const Fd request = std::move(message->fds[1]);
-    const std::vector<Fd> fds(std::make_move_iterator(message->fds.begin() + 2),
+    const Fd socket = std::move(message->fds[0]);
+    const std::vector<Fd> fds(std::make_move_iterator(message->fds.begin() + 1),
                               std::make_move_iterator(message->fds.end()));
-    Answer(reply, [&]() -> Result<std::string> {
+    Answer(socket, [&]() -> Result<std::string> {
       const std::string name = TRY(DecodeStartClerk(message->bytes));
       const auto job = jobs_.find(name);
       if (job == jobs_.end()) return Error(ErrorCode::kInternal, "launcher: no job " + name);
-      const std::string bytes = TRY(ReadAll(request, kRequestBytesMax));
       std::vector<const Fd*> places;
       for (const Fd& fd : fds) places.push_back(&fd);
       TRY(ConfineClerk(Fd(), places));
+      const std::optional<Message> request = TRY(ReceiveMessage(socket));
+      const bool asked = request.has_value() && request->fds.size() == 1 &&
+                         request->bytes == EncodeKind(MessageKind::kRequest);
+      if (!asked) return Error(ErrorCode::kInvalidArgument, "clerk: expected a request");
+      const std::string bytes = TRY(ReadAll(request->fds[0], kRequestBytesMax));
       return job->second(bytes, fds);
     });
   }
@@ -148,7 +152,9 @@ Result<Launcher> Launcher::Start(std::map<std::string, ClerkJob> jobs) {
 }
 
 Launcher::Launcher(Launcher&& other) noexcept
-    : socket_(std::move(other.socket_)), pid_(std::exchange(other.pid_, -1)) {}
+    : socket_(std::move(other.socket_)),
+      pid_(std::exchange(other.pid_, -1)),
+      ready_(std::move(other.ready_)) {}
 
 Launcher::~Launcher() {
   if (pid_ < 0) return;
@@ -163,15 +169,37 @@ Result<Fd> Launcher::StartMonitor() {
   return std::move(ours);
 }
 
-Result<std::string> Launcher::RunClerk(const std::string& job, std::string_view request,
-                                       const std::vector<const Fd*>& fds) {
+Result<Fd> Launcher::StartClerk(const std::string& job, const std::vector<const Fd*>& fds) {
   auto [ours, theirs] = TRY(MakeMessageSocket());
-  const Fd body = TRY(MakeMemoryFile("request", request));
-  std::vector<const Fd*> passed = {&theirs, &body};
+  std::vector<const Fd*> passed = {&theirs};
   passed.insert(passed.end(), fds.begin(), fds.end());
   TRY(SendMessage(socket_, EncodeStartClerk(job), passed));
-  TRY(theirs.Close());
-  return AwaitAnswer(ours);
+  return std::move(ours);
+}
+
+Status Launcher::ReadyClerk(const std::string& job, const std::vector<const Fd*>& fds) {
+  ready_.insert_or_assign(job, TRY(StartClerk(job, fds)));
+  return Ok();
+}
+
+Result<Fd> Launcher::AskClerk(const std::string& job, std::string_view request,
+                              const std::vector<const Fd*>& fds) {
+  auto ready = ready_.extract(job);
+  if (ready.empty()) {
+    TRY(ReadyClerk(job, fds));
+    ready = ready_.extract(job);
+  }
+  Fd clerk = std::move(ready.mapped());
+  const Fd body = TRY(MakeMemoryFile("request", request));
+  // A clerk that is gone has said why, or its answer is missing: AwaitAnswer() tells.
+  (void)SendMessage(clerk, EncodeKind(MessageKind::kRequest), {&body});
+  return clerk;
+}
+
+Result<std::string> Launcher::RunClerk(const std::string& job, std::string_view request,
+                                       const std::vector<const Fd*>& fds) {
+  const Fd clerk = TRY(AskClerk(job, request, fds));
+  return AwaitAnswer(clerk);
 }
 
 }  // namespace bailiff

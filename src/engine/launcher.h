@@ -41,11 +41,22 @@ class Launcher {
   Result<std::string> RunClerk(const std::string& job, std::string_view request,
                                const std::vector<const Fd*>& fds);
 
+  // RunClerk() in two halves, for a caller with other work meanwhile: the answer comes from
+  // AwaitAnswer() (engine/clerk.h) on the socket that is returned.
+  Result<Fd> AskClerk(const std::string& job, std::string_view request,
+                      const std::vector<const Fd*>& fds);
+
+  // Has a clerk wait, confined, for the next request for `job`, whose `fds` must be the same.
+  Status ReadyClerk(const std::string& job, const std::vector<const Fd*>& fds);
+
  private:
+  Result<Fd> StartClerk(const std::string& job, const std::vector<const Fd*>& fds);
+
   Launcher(Fd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}
 
   Fd socket_;
   pid_t pid_;
+  std::map<std::string, Fd> ready_;  // Sockets of clerks that wait, by job.
 };
 
 }  // namespace bailiff

@@ -29,34 +29,62 @@ Result<Sandbox> Prepare(const Message& message) {
       spec, SandboxFds{message.fds[0], message.fds[1], message.fds[2], message.fds[3]});
 }
 
-// The clerk that captures: a child of the monitor, since only the monitor has the upper layer.
-Result<std::string> RunCaptureClerk(const Message& message, const Sandbox& sandbox) {
-  CaptureOptions options = TRY(DecodeCaptureRequest(message.bytes));
-  if (message.fds.size() != 2) return Unexpected("two descriptors to capture with");
-  options.attributes = sandbox.guarantees().tier == Tier::kPrivileged ? OverlayAttributes::kTrusted
-                                                                      : OverlayAttributes::kUser;
-  auto [ours, theirs] = TRY(MakeMessageSocket());
-  const pid_t monitor = ::getpid();
-  const pid_t pid = ::fork();
-  if (pid < 0) return Error::FromErrno(errno, "fork");
-  if (pid == 0) {
+// The clerk that captures: a child of the monitor, since only the monitor has the upper layer. It
+// is forked while the script runs, and confined when it is asked. Destruction ends it.
+class CaptureClerk {
+ public:
+  static Result<CaptureClerk> Start(const Sandbox& sandbox) {
+    auto [ours, theirs] = TRY(MakeMessageSocket());
+    const pid_t monitor = ::getpid();
+    const pid_t pid = ::fork();
+    if (pid < 0) return Error::FromErrno(errno, "fork");
+    if (pid > 0) return CaptureClerk(std::move(ours), pid);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != monitor) ::_exit(1);
-    Answer(theirs, [&]() -> Result<std::string> {
-      TRY(ConfineClerk(sandbox.user_namespace(),
-                       {&sandbox.upper(), &message.fds[0], &message.fds[1]}));
-      const CaptureResult result =
-          TRY(Capture(sandbox.upper(), message.fds[0], message.fds[1], options));
-      return EncodeCapture(result);
-    });
+    (void)ours.Close();
+    Work(theirs, sandbox);
     ::_exit(0);
   }
-  TRY(theirs.Close());
-  Result<std::string> answer = AwaitAnswer(ours);
-  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+
+  CaptureClerk(CaptureClerk&& other) noexcept
+      : socket_(std::move(other.socket_)), pid_(std::exchange(other.pid_, -1)) {}
+  CaptureClerk& operator=(CaptureClerk&&) = delete;
+  ~CaptureClerk() {
+    if (pid_ < 0) return;
+    ::kill(pid_, SIGKILL);
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
   }
-  return answer;
-}
+
+  Result<std::string> Capture(const Message& message) {
+    if (message.fds.size() != 2) return Unexpected("two descriptors to capture with");
+    // A clerk that is gone gives no answer.
+    (void)SendMessage(socket_, message.bytes, {&message.fds[0], &message.fds[1]});
+    return AwaitAnswer(socket_);
+  }
+
+ private:
+  CaptureClerk(Fd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}
+
+  static void Work(const Fd& socket, const Sandbox& sandbox) {
+    Answer(socket, [&]() -> Result<std::string> {
+      const std::optional<Message> message = TRY(ReceiveMessage(socket));
+      if (!message.has_value() || message->fds.size() != 2) return Unexpected("a capture");
+      CaptureOptions options = TRY(DecodeCaptureRequest(message->bytes));
+      options.attributes = sandbox.guarantees().tier == Tier::kPrivileged
+                               ? OverlayAttributes::kTrusted
+                               : OverlayAttributes::kUser;
+      TRY(ConfineClerk(sandbox.user_namespace(),
+                       {&sandbox.upper(), &message->fds[0], &message->fds[1]}));
+      const CaptureResult result =
+          TRY(bailiff::Capture(sandbox.upper(), message->fds[0], message->fds[1], options));
+      return EncodeCapture(result);
+    });
+  }
+
+  Fd socket_;
+  pid_t pid_;
+};
 
 // Waits for the end of the tree while listening to `control`. Nothing when control was closed.
 Result<std::optional<Ending>> WaitForEnd(Sandbox* sandbox, const Fd& control) {
@@ -70,14 +98,20 @@ Result<std::optional<Ending>> WaitForEnd(Sandbox* sandbox, const Fd& control) {
   }
 }
 
-Status ServeCaptures(const Sandbox& sandbox, const Fd& control) {
+Status ServeCaptures(const Sandbox& sandbox, CaptureClerk ready, const Fd& control) {
+  std::optional<CaptureClerk> clerk(std::move(ready));
   for (;;) {
     const std::optional<Message> message = TRY(ReceiveMessage(control));
     if (!message.has_value()) return Ok();
     const MessageKind kind = TRY(DecodeKind(message->bytes));
     if (kind == MessageKind::kKill) continue;  // It crossed with our kEnded.
     if (kind != MessageKind::kCapture) return Unexpected("capture");
-    Answer(control, [&] { return RunCaptureClerk(*message, sandbox); });
+    Answer(control, [&]() -> Result<std::string> {
+      if (!clerk.has_value()) clerk.emplace(TRY(CaptureClerk::Start(sandbox)));
+      Result<std::string> answer = clerk->Capture(*message);
+      clerk.reset();
+      return answer;
+    });
   }
 }
 
@@ -97,10 +131,11 @@ Status Serve(const Fd& control) {
   }
   TRY(sandbox.Start());
   TRY(SendMessage(control, EncodeLaunched(sandbox.guarantees())));
+  CaptureClerk clerk = TRY(CaptureClerk::Start(sandbox));
   const std::optional<Ending> ending = TRY(WaitForEnd(&sandbox, control));
   if (!ending.has_value()) return Ok();
   TRY(SendMessage(control, EncodeEnded(*ending)));
-  return ServeCaptures(sandbox, control);
+  return ServeCaptures(sandbox, std::move(clerk), control);
 }
 
 }  // namespace

@@ -18,7 +18,9 @@ namespace bailiff {
 enum class MessageKind : std::uint8_t {
   // To the launcher.
   kStartMonitor = 1,  // fds: the monitor's end of a socket.
-  kStartClerk,        // text: the job. fds: socket for the answer, request, then the job's own.
+  kStartClerk,        // text: the job. fds: the clerk's end of a socket, then the job's own.
+  // To a clerk.
+  kRequest,  // fds: the bytes, in a memory file.
   // To a monitor.
   kLaunch,   // A SandboxSpec. fds: workspace, stdin, stdout, stderr.
   kPrepare,  // As kLaunch, but the program waits for

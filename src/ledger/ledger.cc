@@ -201,6 +201,7 @@ Status Ledger::LoadTail(std::uint32_t segment) {
   if (!end.torn.empty()) TRY(CutTornLine(dir_, file, end, record.seq + 1));
   tail_ = Tail{segment, end.whole_size, end.ino, record.seq, record.hash};
   segment_file_ = std::move(file);
+  unsynced_ = true;  // Whoever wrote it may have left that to a later append.
   return Ok();
 }
 
@@ -241,11 +242,11 @@ Status Ledger::Roll() {
   return StartSegment(tail_.segment + 1);
 }
 
-Result<RecordRef> Ledger::Append(std::string_view type, const json::object& data) {
-  return AppendAll({NewRecord{std::string(type), data}});
+Result<RecordRef> Ledger::Append(std::string_view type, const json::object& data, Sync sync) {
+  return AppendAll({NewRecord{std::string(type), data}}, sync);
 }
 
-Result<RecordRef> Ledger::AppendAll(const std::vector<NewRecord>& records) {
+Result<RecordRef> Ledger::AppendAll(const std::vector<NewRecord>& records, Sync sync) {
   Result<RecordRef> appended = [&]() -> Result<RecordRef> {
     if (records.empty() || records.size() > kLedgerGroupRecordsMax) {
       return Error(ErrorCode::kInvalidArgument,
@@ -256,13 +257,13 @@ Result<RecordRef> Ledger::AppendAll(const std::vector<NewRecord>& records) {
     }
     const Fd lock = TRY(LockLedger(dir_, LockMode::kExclusive, options_.lock_wait_ms));
     TRY(Refresh());
-    return AppendLocked(records);
+    return AppendLocked(records, sync);
   }();
   if (!appended.ok()) return std::move(appended).error().WithContext("append to ledger");
   return appended;
 }
 
-Result<RecordRef> Ledger::AppendLocked(const std::vector<NewRecord>& records) {
+Result<RecordRef> Ledger::AppendLocked(const std::vector<NewRecord>& records, Sync sync) {
   if (tail_.size >= options_.segment_bytes_max) TRY(Roll());
   Tail after = tail_;
   std::string lines;
@@ -280,7 +281,7 @@ Result<RecordRef> Ledger::AppendLocked(const std::vector<NewRecord>& records) {
     note = Sign(after);
     TRY(AddLine("checkpoint", {{"note", note}}, &after, &lines));
   }
-  TRY(WriteLines(lines, after));
+  TRY(WriteLines(lines, after, note.empty() ? sync : Sync::kNow));
   if (!note.empty()) {
     // The same note is safe in the record. An older file here only signs less.
     (void)ReplaceFile(dir_, kCheckpointFile, note, 0644);
@@ -289,13 +290,10 @@ Result<RecordRef> Ledger::AppendLocked(const std::vector<NewRecord>& records) {
 }
 
 // `after` is what the tail is once `lines` are written.
-Status Ledger::WriteLines(std::string_view lines, const Tail& after) {
+Status Ledger::WriteLines(std::string_view lines, const Tail& after, Sync sync) {
   Status written = WriteAll(segment_file_, lines);
-  if (written.ok()) {
-    written = Fsync(segment_file_);
-    // After a failed sync nobody knows what is on the disk: the kernel may have dropped the pages.
-    if (!written.ok()) broken_ = true;
-  }
+  unsynced_ = true;
+  if (written.ok() && sync == Sync::kNow) written = SyncSegment();
   if (!written.ok()) {
     if (!Truncate(segment_file_, tail_.size).ok()) broken_ = true;
     return std::move(written).error().WithContext(SegmentName(tail_.segment));
@@ -306,6 +304,15 @@ Status Ledger::WriteLines(std::string_view lines, const Tail& after) {
   tail_.size = size;
   tail_.ino = ino;
   return Ok();
+}
+
+// After a failed sync nobody knows what is on the disk: the kernel may have dropped the pages.
+Status Ledger::SyncSegment() {
+  if (!unsynced_) return Ok();
+  Status synced = Fsync(segment_file_);
+  unsynced_ = !synced.ok();
+  broken_ = broken_ || !synced.ok();
+  return synced;
 }
 
 Status Ledger::AddLine(std::string_view type, const json::object& data, Tail* tail,
@@ -341,6 +348,7 @@ Result<std::string> Ledger::Checkpoint() {
   Result<std::string> signed_head = [&]() -> Result<std::string> {
     const Fd lock = TRY(LockLedger(dir_, LockMode::kExclusive, options_.lock_wait_ms));
     TRY(Refresh());
+    TRY(SyncSegment());
     std::string note = Sign(tail_);
     TRY(ReplaceFile(dir_, kCheckpointFile, note, 0644));
     return note;

@@ -69,17 +69,21 @@ class Ledger {
   Ledger(Ledger&&) = default;
   Ledger& operator=(Ledger&&) = default;
 
-  // Appends one record. It is durable when this returns. The time it takes does not depend on the
-  // size of the ledger.
+  // A record is durable when its append returns, or else with the next one of this process that is:
+  // for what is soon followed by another record and about which nothing else is done meanwhile.
+  enum class Sync : std::uint8_t { kNow, kWithNext };
+
+  // Appends one record. The time it takes does not depend on the size of the ledger.
   //
   // Errors: kInvalidArgument for a type or data that cannot be recorded (too large, not UTF-8);
   //         kResourceExhausted when the disk is full or the lock stays taken; kIo, also when
   //         something else changed the files. After a failed sync, every later call fails too.
-  Result<RecordRef> Append(std::string_view type, const boost::json::object& data);
+  Result<RecordRef> Append(std::string_view type, const boost::json::object& data,
+                           Sync sync = Sync::kNow);
 
   // All of `records` in order, with one write and one sync; the last one's name. None is there when
   // it fails, unless the machine crashes: then the first few may be. Errors: as Append().
-  Result<RecordRef> AppendAll(const std::vector<NewRecord>& records);
+  Result<RecordRef> AppendAll(const std::vector<NewRecord>& records, Sync sync = Sync::kNow);
 
   // Signs the present head, writes that to the file `checkpoint` and returns it: what a person
   // keeps elsewhere, to detect the loss of the tail later.
@@ -116,8 +120,9 @@ class Ledger {
   Status FinishRepair();
   Status StartSegment(std::uint32_t segment);
   Status Roll();
-  Result<RecordRef> AppendLocked(const std::vector<NewRecord>& records);
-  Status WriteLines(std::string_view lines, const Tail& after);
+  Result<RecordRef> AppendLocked(const std::vector<NewRecord>& records, Sync sync);
+  Status WriteLines(std::string_view lines, const Tail& after, Sync sync = Sync::kNow);
+  Status SyncSegment();
   Status AddLine(std::string_view type, const boost::json::object& data, Tail* tail,
                  std::string* lines) const;
   std::string Sign(const Tail& tail) const;
@@ -129,6 +134,7 @@ class Ledger {
   LedgerOptions options_;
   std::string id_;
   Tail tail_;
+  bool unsynced_ = false;  // Records up to tail_ may not be durable: ours or another process's.
   bool broken_ = false;  // A sync failed: what is on disk is unknown until the next Open().
 };
 

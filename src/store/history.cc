@@ -169,6 +169,7 @@ Result<std::int64_t> Store::CurrentEpoch() {
 
 Result<std::int64_t> Store::RecordCommit(const std::string& id, ProposalState from,
                                          const std::vector<HistoryRow>& rows, std::int64_t now_ns) {
+  const Unsynced unsynced(connection_);  // The journal tells recovery the same.
   Transaction transaction = TRY(Transaction::Begin(connection_));
   TRY(WriteState(id, from, ProposalState::kCommitted));
   const std::int64_t last = TRY(CurrentEpoch());

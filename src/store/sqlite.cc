@@ -16,6 +16,8 @@ namespace {
 constexpr int kBusyTimeoutMs = 10'000;
 constexpr int kWalAttemptsMax = 200;
 constexpr int kWalPauseMs = 20;
+// The first process to open the database reads this much of the log; more is moved to the file.
+constexpr int kWalPagesMax = 100;
 
 Error FromSqlite(int code, const std::string& path, std::string_view detail) {
   const std::string prefix = path + ": ";
@@ -147,7 +149,10 @@ Status Connection::Configure() const {
   CHECK(::sqlite3_busy_timeout(database, kBusyTimeoutMs) == SQLITE_OK);
   CHECK(::sqlite3_db_config(database, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr) == SQLITE_OK);
   CHECK(::sqlite3_db_config(database, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr) == SQLITE_OK);
-  TRY(Execute("PRAGMA foreign_keys = ON"));
+  CHECK(::sqlite3_db_config(database, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr) == SQLITE_OK);
+  // Each command would move its few pages from the log to the file, sync both and delete the log.
+  CHECK(::sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr) == SQLITE_OK);
+  CHECK(::sqlite3_wal_autocheckpoint(database, kWalPagesMax) == SQLITE_OK);
   // Two processes that open a new database at once: SQLite gives up on this one change of mode
   // without waiting for its busy timeout.
   Status wal = Ok();
@@ -183,6 +188,14 @@ std::int64_t Connection::ChangedRows() const {
 
 std::int64_t Connection::LastRowId() const {
   return ::sqlite3_last_insert_rowid(database_.get());
+}
+
+Unsynced::Unsynced(const Connection& connection) : connection_(connection) {
+  CHECK(connection_.Execute("PRAGMA synchronous = NORMAL").ok());
+}
+
+Unsynced::~Unsynced() {
+  CHECK(connection_.Execute("PRAGMA synchronous = FULL").ok());
 }
 
 Result<Transaction> Transaction::Begin(const Connection& connection) {

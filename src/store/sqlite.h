@@ -91,6 +91,19 @@ class Connection {
   std::unique_ptr<sqlite3, Closer> database_;
 };
 
+// For as long as it lives, transactions are whole and in order, but durable only together with the
+// next one that is synced: a power cut may take the last of them back.
+class Unsynced {
+ public:
+  explicit Unsynced(const Connection& connection);
+  Unsynced(const Unsynced&) = delete;
+  Unsynced& operator=(const Unsynced&) = delete;
+  ~Unsynced();
+
+ private:
+  const Connection& connection_;
+};
+
 // A write transaction. Rolls back when it dies uncommitted. Keep it short: other processes wait.
 class Transaction {
  public:

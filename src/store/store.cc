@@ -139,6 +139,7 @@ Result<Store> Store::Open(const std::string& path) {
 }
 
 Status Store::InsertExecution(const ExecutionRow& row) {
+  const Unsynced unsynced(connection_);
   Statement insert = TRY(connection_.Prepare(
       "INSERT INTO executions (id, created_ns, updated_ns, status, case_name, script_path,"
       " principal, owner, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
@@ -214,6 +215,10 @@ Result<std::vector<std::string>> Store::FindByPrefix(std::string_view prefix, st
 }
 
 Status Store::InsertProposal(const ProposalRow& row) {
+  std::optional<Unsynced> unsynced;
+  const bool goes_on =
+      row.state == ProposalState::kHeld || row.state == ProposalState::kCommitting;
+  if (!goes_on) unsynced.emplace(connection_);
   Statement insert = TRY(connection_.Prepare(
       "INSERT INTO proposals (digest, created, modified, deleted, moved, metadata, bytes_written,"
       " change_set, problems, id, kind, state, origin, created_ns, decided_ns, decided_by)"

@@ -97,6 +97,10 @@ struct PathEvent {
 // One connection. Several processes may share the file; every call is one short transaction. One
 // thread at a time; not to be used on both sides of a fork.
 //
+// A change is durable when its call returns, but for three that the ledger or a commit's journal
+// tells too, and that become so with the next one: a new execution, a proposal that is born ended,
+// and RecordCommit().
+//
 // Errors of every function, besides those named: kResourceExhausted when the database stays locked
 // for 10 s or the disk is full; kIo, with what to do where the file is damaged.
 class Store {
