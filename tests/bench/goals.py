@@ -71,7 +71,7 @@ def workspace_size(places: Places, rounds: int) -> list[Goal]:
         for files, workspace in spaces.items():
             commit, document = run(places, workspace, "Tools/ten.py")
             assert document["changes"]["modified"] == 10, document["changes"]
-            undo, _ = timed([*places.bailiff(workspace), "rollback", document["id"]])
+            undo, _ = timed([*places.bailiff(workspace), "rollback", document["execution_id"]])
             if number > 0:
                 samples[str(files)].append(commit + undo)
     medians = {files: statistics.median(times) for files, times in samples.items()}
