@@ -166,14 +166,12 @@ int ExitStatusOf(const Execution& execution) {
   return execution.exit_code.value_or(kExitBailiff);
 }
 
-// The sandbox is built while database and ledger are opened. Not so where a commit was cut short:
-// what finishes it changes the workspace, on which the sandbox's view is mounted.
-Result<PreparedRun> PrepareAndOpen(Session& session, RunRequest request) {
-  Context& context = *TRY(session.OpenWorkspace());
+// What finishes a commit that was cut short changes the workspace, on which the sandbox's view
+// would be mounted: it is done first. Else the sandbox is built while database and ledger are
+// opened.
+Status FinishFirst(Session& session, const Context& context) {
   if (TRY(NeedsRecovery(context.journal().journal))) TRY(session.Open(Session::Purpose::kChange));
-  PreparedRun run = TRY(Prepare(context, std::move(request)));
-  TRY(session.Open(Session::Purpose::kChange));
-  return run;
+  return Ok();
 }
 
 }  // namespace
@@ -185,11 +183,15 @@ int RunOrExec(Session& session, const RunOptions& options, RunKind kind) {
   if (!context.ok()) return session.Fail(context.error());
   const Result<Fd> stop = WatchSignals();
   if (!stop.ok()) return session.Fail(stop.error());
-  Result<PreparedRun> run = PrepareAndOpen(session, std::move(request).value());
+  const Status finished = FinishFirst(session, *context.value());
+  if (!finished.ok()) return session.Fail(finished.error());
+  Result<PreparedRun> run = Prepare(*context.value(), std::move(request).value());
   if (!run.ok()) {
     const bool missing = run.error().code() == ErrorCode::kNotFound;
     return session.Fail(run.error(), missing ? kExitNotFound : kExitBailiff);
   }
+  const Result<Context*> opened = session.Open(Session::Purpose::kChange);
+  if (!opened.ok()) return session.Fail(opened.error());
 
   RunObserver observer;
   observer.stop = &stop.value();
