@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "sys/retry.h"
 
 namespace bailiff {
 namespace {
@@ -66,21 +67,29 @@ Result<Inheritance> InheritanceOf(const Fd& dir) {
 }
 
 Status SetMode(const Fd& fd, std::uint32_t mode) {
-  if (::syscall(kFchmodat2, fd.get(), "", mode, AT_EMPTY_PATH) == 0) return Ok();
+  const auto change = [&] { return ::syscall(kFchmodat2, fd.get(), "", mode, AT_EMPTY_PATH); };
+  if (RetryInterrupted(change) == 0) return Ok();
   // EPERM is also what a system call filter says that does not know the call.
   if (errno != ENOSYS && errno != EPERM) return Error::FromErrno(errno, "chmod");
-  return FromCall(::chmod(MagicPath(fd).c_str(), mode), "chmod");
+  return FromCall(RetryInterrupted([&] { return ::chmod(MagicPath(fd).c_str(), mode); }), "chmod");
 }
 
 Status SetMtime(const Fd& fd, std::int64_t mtime_ns) {
   const std::array<timespec, 2> times = {timespec{0, UTIME_OMIT}, ToTimespec(mtime_ns)};
-  if (::utimensat(fd.get(), "", times.data(), AT_EMPTY_PATH) == 0) return Ok();
+  const auto change = [&] { return ::utimensat(fd.get(), "", times.data(), AT_EMPTY_PATH); };
+  if (RetryInterrupted(change) == 0) return Ok();
   if (errno != EINVAL && errno != ENOENT) return Error::FromErrno(errno, "utimensat");
-  return FromCall(::utimensat(AT_FDCWD, MagicPath(fd).c_str(), times.data(), 0), "utimensat");
+  return FromCall(RetryInterrupted([&] {
+                    return ::utimensat(AT_FDCWD, MagicPath(fd).c_str(), times.data(), 0);
+                  }),
+                  "utimensat");
 }
 
 Status SetOwner(const Entry& entry, uid_t uid, gid_t gid) {
-  return FromCall(::fchownat(entry.dir.get(), entry.name.c_str(), uid, gid, AT_SYMLINK_NOFOLLOW),
+  return FromCall(RetryInterrupted([&] {
+                    return ::fchownat(entry.dir.get(), entry.name.c_str(), uid, gid,
+                                      AT_SYMLINK_NOFOLLOW);
+                  }),
                   "chown");
 }
 

@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "base/sha256.h"
 #include "sys/file.h"
+#include "sys/retry.h"
 
 namespace bailiff {
 namespace {
@@ -367,7 +368,7 @@ Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
 Result<JournalFile> JournalFile::Open(const Fd& dir, const std::string& id, std::size_t size) {
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
   Fd file = TRY(OpenEntry(entry, O_RDWR | O_APPEND | O_NONBLOCK));
-  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
+  if (RetryInterrupted([&] { return ::ftruncate(file.get(), static_cast<off_t>(size)); }) != 0) {
     return Error::FromErrno(errno, "truncate " + entry.name);
   }
   return JournalFile(std::move(file));

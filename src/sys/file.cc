@@ -18,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "sys/retry.h"
 
 namespace bailiff {
 namespace {
@@ -54,6 +55,13 @@ Status FromCall(long rc, std::string_view call, std::string_view path) {
   return Error::FromErrno(errno, std::string(call) + " " + Quoted(path));
 }
 
+Status FromSync(int rc, std::string_view call) {
+  if (rc == 0) return Ok();
+  const bool full = errno == ENOSPC || errno == EDQUOT;
+  if (!full) return Error::FromErrno(errno, call);
+  return Error::FromErrno(EIO, std::string(call) + ": the disk is full, and lost what was written");
+}
+
 // The length of the longest prefix of `path` that ends before a slash and fits one openat2(2).
 std::size_t ChunkSize(std::string_view path) {
   if (path.size() <= kPathChunkMax) return path.size();
@@ -64,7 +72,7 @@ std::size_t ChunkSize(std::string_view path) {
 }  // namespace
 
 Result<Fd> OpenPath(const std::string& path, int flags, mode_t mode) {
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
+  const int fd = RetryInterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); });
   if (fd < 0) return Error::FromErrno(errno, "open " + Quoted(path));
   return Fd(fd);
 }
@@ -104,8 +112,10 @@ Result<Entry> OpenParent(const Fd& root, std::string_view path) {
 }
 
 Result<Fd> OpenEntry(const Entry& entry, int flags, mode_t mode) {
-  const int fd = ::openat(entry.dir.get(), entry.name.c_str(),
-                          flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, mode);
+  const int fd = RetryInterrupted([&] {
+    return ::openat(entry.dir.get(), entry.name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
+                    mode);
+  });
   if (fd < 0) return Error::FromErrno(errno, "open " + Quoted(entry.name));
   return Fd(fd);
 }
@@ -176,47 +186,61 @@ Result<std::string> ReadLink(const Fd& dir, const std::string& name) {
 }
 
 Status MakeDir(const Fd& dir, const std::string& name, mode_t mode) {
-  return FromCall(::mkdirat(dir.get(), name.c_str(), mode), "mkdir", name);
+  return FromCall(RetryInterrupted([&] { return ::mkdirat(dir.get(), name.c_str(), mode); }),
+                  "mkdir", name);
 }
 
 Status MakeSymlink(const Fd& dir, const std::string& name, const std::string& target) {
-  return FromCall(::symlinkat(target.c_str(), dir.get(), name.c_str()), "symlink", name);
+  return FromCall(
+      RetryInterrupted([&] { return ::symlinkat(target.c_str(), dir.get(), name.c_str()); }),
+      "symlink", name);
 }
 
 Status Link(const Fd& from_dir, const std::string& from, const Fd& to_dir, const std::string& to) {
-  return FromCall(::linkat(from_dir.get(), from.c_str(), to_dir.get(), to.c_str(), 0), "link", to);
+  return FromCall(RetryInterrupted([&] {
+                    return ::linkat(from_dir.get(), from.c_str(), to_dir.get(), to.c_str(), 0);
+                  }),
+                  "link", to);
 }
 
 Status Rename(const Fd& from_dir, const std::string& from, const Fd& to_dir, const std::string& to,
               unsigned flags) {
-  return FromCall(::renameat2(from_dir.get(), from.c_str(), to_dir.get(), to.c_str(), flags),
+  return FromCall(RetryInterrupted([&] {
+                    return ::renameat2(from_dir.get(), from.c_str(), to_dir.get(), to.c_str(),
+                                       flags);
+                  }),
                   "rename", from + " to " + to);
 }
 
 Status Unlink(const Fd& dir, const std::string& name) {
-  return FromCall(::unlinkat(dir.get(), name.c_str(), 0), "unlink", name);
+  return FromCall(RetryInterrupted([&] { return ::unlinkat(dir.get(), name.c_str(), 0); }),
+                  "unlink", name);
 }
 
 Status RemoveDir(const Fd& dir, const std::string& name) {
-  return FromCall(::unlinkat(dir.get(), name.c_str(), AT_REMOVEDIR), "rmdir", name);
+  return FromCall(
+      RetryInterrupted([&] { return ::unlinkat(dir.get(), name.c_str(), AT_REMOVEDIR); }), "rmdir",
+      name);
 }
 
 Status Fsync(const Fd& fd) {
-  return FromCall(::fsync(fd.get()), "fsync", "descriptor");
+  return FromSync(RetryInterrupted([&] { return ::fsync(fd.get()); }), "fsync");
 }
 
 Status SyncFilesystem(const Fd& fd) {
-  return FromCall(::syncfs(fd.get()), "syncfs", "descriptor");
+  return FromSync(RetryInterrupted([&] { return ::syncfs(fd.get()); }), "syncfs");
 }
 
 Status ReplaceFile(const Fd& dir, const std::string& name, std::string_view bytes, mode_t mode) {
   const std::string temporary = "." + name.substr(0, 200) + "." + ToHex(RandomBytes(6));
   const Status written = [&]() -> Status {
-    const int raw = ::openat(dir.get(), temporary.c_str(),
-                             O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, mode);
+    const int raw = RetryInterrupted([&] {
+      return ::openat(dir.get(), temporary.c_str(),
+                      O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, mode);
+    });
     if (raw < 0) return Error::FromErrno(errno, "create " + Quoted(temporary));
     Fd file(raw);
-    TRY(FromCall(::fchmod(raw, mode), "chmod", temporary));
+    TRY(FromCall(RetryInterrupted([&] { return ::fchmod(raw, mode); }), "chmod", temporary));
     TRY(WriteAll(file, bytes));
     TRY(Fsync(file));
     TRY(file.Close());

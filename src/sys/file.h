@@ -79,6 +79,8 @@ Status RemoveDir(const Fd& dir, const std::string& name);
 // error when there is none.
 Status RemoveTree(const Fd& dir, const std::string& name);
 
+// Errors: kIo with EIO also for a disk that was found full only now: what was written is lost, and
+//         a second call would not tell. The same for SyncFilesystem().
 Status Fsync(const Fd& fd);
 
 // Makes everything written to the file system of `fd` durable. A no-op on FUSE (the kernel does
