@@ -13,6 +13,7 @@
 #include "journal/format.h"
 #include "journal/journal.h"
 #include "journal/prepare.h"
+#include "journal/quarantine.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
 
@@ -117,7 +118,9 @@ class Execution {
 
   // Whatever is half done stays for Recover().
   Error Halted(const Error& error) const {
-    return Error(ErrorCode::kIo, "commit " + begin_.set.id + " was cut short: " + error.message());
+    return Error(error)
+        .WithCode(ErrorCode::kIo)
+        .WithContext("commit " + begin_.set.id + " was cut short");
   }
 
   Status OpenUndoDir() {
@@ -339,6 +342,7 @@ Result<CommitReport> Commit(const JournalDirs& dirs, const ChangeSet& set, std::
     return Error(ErrorCode::kInvalidArgument,
                  "commit " + set.id + ": digest is not that of the change set that was decided");
   }
+  TRY(CheckNoQuarantine(dirs.journal));
   TRY(CheckRoom(dirs));
   TRY(ClearFormerAttempt(dirs, set.id));
   TRY(RemovePrepared(dirs.private_dir, set.id));
@@ -355,10 +359,11 @@ Result<CommitReport> Commit(const JournalDirs& dirs, const ChangeSet& set, std::
   if (!file.ok()) {
     // The first error is what matters; what stays is dropped by the next attempt or Recover().
     (void)DropUndecided(dirs, set.id);
-    return std::move(file).error().WithContext("commit " + set.id);
+    return QuarantineIfLost(dirs.journal, std::move(file).error().WithContext("commit " + set.id));
   }
   Execution execution(dirs, begin, std::move(file).value(), options);
   Result<CommitReport> report = execution.Forward(Pass::kFirst);
+  if (!report.ok()) return QuarantineIfLost(dirs.journal, std::move(report).error());
   const bool undone = report.ok() && report.value().outcome == CommitOutcome::kConflict;
   if (undone && execution.cause().has_value()) {
     return Error(*execution.cause()).WithContext("commit " + set.id);
@@ -367,6 +372,9 @@ Result<CommitReport> Commit(const JournalDirs& dirs, const ChangeSet& set, std::
 }
 
 Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs, const CommitOptions& options) {
+  TRY(CheckNoQuarantine(dirs.journal));
+  const Quarantine quarantine = TRY(QuarantineOf(dirs.journal));
+  if (quarantine == Quarantine::kOver) TRY(DistrustStaged(dirs.private_dir));
   std::vector<std::pair<std::string, Journal>> open;
   const std::vector<std::string> ids = TRY(ListJournals(dirs.journal));
   for (const std::string& id : ids) {
@@ -387,8 +395,9 @@ Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs, const CommitO
       TRY(DropUndecided(dirs, id));
       continue;
     }
-    CommitReport report = TRY(Finish(dirs, id, std::move(journal), options));
-    reports.push_back(std::move(report));
+    Result<CommitReport> report = Finish(dirs, id, std::move(journal), options);
+    if (!report.ok()) return QuarantineIfLost(dirs.journal, std::move(report).error());
+    reports.push_back(std::move(report).value());
   }
   TRY(SweepUndoDirs(dirs));
   TRY(SweepStages(dirs));
@@ -396,6 +405,7 @@ Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs, const CommitO
 }
 
 Result<bool> NeedsRecovery(const Fd& journal) {
+  if (TRY(QuarantineOf(journal)) != Quarantine::kNone) return true;
   const std::vector<std::string> ids = TRY(ListJournals(journal));
   for (const std::string& id : ids) {
     const Result<JournalState> state = PeekJournal(journal, id);

@@ -295,6 +295,18 @@ Status RemovePrepared(const Fd& private_dir, const std::string& id) {
   return Ok();
 }
 
+Status DistrustStaged(const Fd& private_dir) {
+  const Result<Fd> stage = OpenDirBeneath(private_dir, "stage");
+  if (!stage.ok()) return IsGoneParent(stage.error()) ? Ok() : Status(stage.error());
+  for (const TreeEntry& found : TRY(ListTree(private_dir, "stage"))) {
+    if (found.identity.type != EntryType::kFile) continue;
+    const Entry entry = TRY(OpenParent(stage.value(), found.path));
+    const Fd file = TRY(OpenEntry(entry, O_PATH));
+    TRY(SetMode(file, found.identity.mode));
+  }
+  return Ok();
+}
+
 Result<Fd> EnsureDir(const Fd& root, std::string_view path, mode_t mode) {
   Fd dir = TRY(OpenDirBeneath(root, "."));
   while (!path.empty()) {

@@ -19,6 +19,9 @@ Status VerifyStaged(const Fd& private_dir, const ChangeSet& set, const SetIndex&
 Status Prepare(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
                const StepHook& before, std::vector<Step>* steps);
 
+// Gives all that is staged a new time of change, so that VerifyStaged() reads it again.
+Status DistrustStaged(const Fd& private_dir);
+
 // Removes what Prepare() made.
 Status RemovePrepared(const Fd& private_dir, const std::string& id);
 

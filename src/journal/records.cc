@@ -11,6 +11,7 @@
 #include "journal/format.h"
 #include "journal/inspect.h"
 #include "journal/journal.h"
+#include "journal/quarantine.h"
 #include "sys/file.h"
 
 namespace bailiff {
@@ -60,7 +61,9 @@ Result<Fd> EnterOrMake(const Fd& dir, const std::string& name, const struct stat
 
 Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set) {
   const Stability stability = TRY(StabilityOf(dirs.private_dir));
-  return SyncStagedContent(dirs.private_dir, set, stability);
+  TRY(CheckNoQuarantine(dirs.journal));
+  const Status synced = SyncStagedContent(dirs.private_dir, set, stability);
+  return synced.ok() ? synced : QuarantineIfLost(dirs.journal, synced.error());
 }
 
 Status DiscardStaged(const Fd& private_dir, const std::string& id) {
