@@ -95,7 +95,9 @@ class Execution {
       const Step& step = begin_.steps[i];
       Result<Problems> met = applier_.Undo(step, i < from);
       if (!met.ok()) {
-        if (IsMachineFailure(met.error())) return Halted(met.error());
+        // A full disk gets room again; until then the rest of the undo waits for Recover().
+        const bool full = met.error().code() == ErrorCode::kResourceExhausted;
+        if (full || IsMachineFailure(met.error())) return Halted(met.error());
         met = Problems{{step.path, "cannot be undone: " + met.error().message()}};
       }
       left.insert(left.end(), met.value().begin(), met.value().end());
