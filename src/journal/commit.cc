@@ -76,7 +76,8 @@ class Execution {
       if (problems.ok() && problems.value().empty()) continue;
       if (!problems.ok()) {
         if (IsMachineFailure(problems.error())) return Halted(problems.error());
-        cause_ = problems.error();
+        // A directory on the way that others removed is a conflict like any other.
+        if (!IsGoneParent(problems.error())) cause_ = problems.error();
         problems = Problems{{begin_.steps[i].path, problems.error().message()}};
       }
       Before("write undo record");
@@ -358,6 +359,14 @@ Result<CommitReport> Commit(const JournalDirs& dirs, const ChangeSet& set, std::
   }
   Begin begin = TRY(MakeBegin(dirs, set, stability, options));
   Result<JournalFile> file = Decide(dirs, index, options, &begin);
+  if (!file.ok() && IsGoneParent(file.error())) {
+    // Others removed what was there when it was looked at.
+    conflicts = TRY(CheckConflicts(dirs.workspace, set, index, stability));
+    TRY(DropUndecided(dirs, set.id));
+    if (!conflicts.empty()) {
+      return CommitReport{set.id, CommitOutcome::kConflict, std::move(conflicts)};
+    }
+  }
   if (!file.ok()) {
     // The first error is what matters; what stays is dropped by the next attempt or Recover().
     (void)DropUndecided(dirs, set.id);
