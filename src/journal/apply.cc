@@ -172,17 +172,23 @@ Result<Problems> Applier::UndoAttach(const Step& step) {
   return CheckTakenBack(step);
 }
 
-// A directory that this commit made, or restored, may have got entries from others meanwhile; those
-// must not go with it.
+// Another writer's entry may have come to the path just before it was taken back; and a directory
+// that this commit made, or restored, may have got entries from others. Neither must go with it.
 Result<Problems> Applier::CheckTakenBack(const Step& step) {
   const Change& change = begin_.set.changes[step.change];
-  if (change.op != ChangeOp::kCreate || change.type != EntryType::kDir) return Problems();
   const Place store = InPrivate(step.store);
-  Problems problems =
-      TRY(CheckUnit(store.root, store.path, index_, step.change, recognizer_, Below::kRestored));
+  Problems problems;
+  const Seen back = TRY(Look(store.root, store.path));
+  const bool ours = TRY(IsUnchanged(store, back, step.after));
+  if (!ours) {
+    problems = One(step.path, "changed at the same moment, and is left as it is");
+  } else if (change.op == ChangeOp::kCreate && change.type == EntryType::kDir) {
+    problems =
+        TRY(CheckUnit(store.root, store.path, index_, step.change, recognizer_, Below::kRestored));
+  }
   if (problems.empty()) return problems;
   const std::string why = TRY(Move("return", store, InWorkspace(step.path)));
-  const std::string kept = why.empty() ? "" : "; its directory is kept at .bailiff/" + step.store;
+  const std::string kept = why.empty() ? "" : "; it is kept at .bailiff/" + step.store;
   for (PathProblem& problem : problems) problem.reason += kept;
   return problems;
 }
