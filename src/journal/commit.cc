@@ -412,6 +412,8 @@ Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs, const CommitO
   }
   TRY(SweepUndoDirs(dirs));
   TRY(SweepStages(dirs));
+  TRY(SweepRecords(dirs.workspace));
+  if (quarantine == Quarantine::kOver) TRY(LiftQuarantine(dirs.journal));
   return reports;
 }
 

@@ -92,4 +92,8 @@ Status Forget(const JournalDirs& dirs, const std::string& id);
 // directories made as needed, owned by the workspace's owner. Refuses to follow links.
 Status WriteRecord(const Fd& workspace, std::string_view path, std::string_view bytes);
 
+// Removes what WriteRecord() leaves in .bailiff when it is killed. Those that others are writing
+// stay.
+Status SweepRecords(const Fd& workspace);
+
 }  // namespace bailiff

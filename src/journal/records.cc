@@ -13,9 +13,14 @@
 #include "journal/journal.h"
 #include "journal/quarantine.h"
 #include "sys/file.h"
+#include "workspace/workspace.h"
 
 namespace bailiff {
 namespace {
+
+constexpr std::string_view kDraftPrefix = "record-";
+constexpr int kDraftAttemptsMax = 16;
+constexpr std::size_t kPrivateNamesMax = 1'000'000;
 
 Status CheckId(const std::string& id) {
   if (IsId(id)) return Ok();
@@ -57,6 +62,24 @@ Result<Fd> EnterOrMake(const Fd& dir, const std::string& name, const struct stat
   return opened;
 }
 
+// A record on its way. Its writer keeps it locked, so that it is not taken for a dead one's.
+struct Draft {
+  std::string name;
+  Fd file;
+};
+
+Result<Draft> MakeDraft(const Fd& private_dir) {
+  for (int attempt = 0; attempt < kDraftAttemptsMax; ++attempt) {
+    Entry entry{TRY(OpenDirBeneath(private_dir, ".")), std::string(kDraftPrefix)};
+    entry.name += ToHex(RandomBytes(6));
+    Fd file = TRY(OpenEntry(entry, O_CREAT | O_EXCL | O_WRONLY, 0600));
+    const bool locked = TRY(TryLock(file, LockMode::kExclusive));
+    // Else it was swept in the moment before it was locked.
+    if (locked && TRY(Stat(file)).st_nlink == 1) return Draft{entry.name, std::move(file)};
+  }
+  return Error(ErrorCode::kConflict, "write record: what is written is removed again and again");
+}
+
 }  // namespace
 
 Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set) {
@@ -95,9 +118,37 @@ Status WriteRecord(const Fd& workspace, std::string_view path, std::string_view 
     rest.remove_prefix(slash + 1);
   }
   const std::string name(rest);
-  TRY(ReplaceFile(dir, name, bytes, 0644));
-  const Entry entry{std::move(dir), name};
-  return GiveTo(entry, owner);
+  const Fd private_dir = TRY(OpenDirBeneath(workspace, kPrivateDir));
+  const Draft draft = TRY(MakeDraft(private_dir));
+  const Status written = [&]() -> Status {
+    TRY(WriteAll(draft.file, bytes));
+    TRY(SetMode(draft.file, 0644));
+    const Entry entry{TRY(OpenDirBeneath(private_dir, ".")), draft.name};
+    TRY(GiveTo(entry, owner));
+    TRY(Fsync(draft.file));
+    return Rename(private_dir, draft.name, dir, name);
+  }();
+  if (!written.ok()) {
+    // The name is ours alone, and the error that matters is the first one.
+    (void)Unlink(private_dir, draft.name);
+    return written;
+  }
+  return Fsync(dir);
+}
+
+Status SweepRecords(const Fd& workspace) {
+  const Fd private_dir = TRY(OpenDirBeneath(workspace, kPrivateDir));
+  for (const std::string& name : TRY(ListDir(private_dir, kPrivateNamesMax))) {
+    if (!name.starts_with(kDraftPrefix)) continue;
+    const Entry entry{TRY(OpenDirBeneath(private_dir, ".")), name};
+    const Result<Fd> file = OpenEntry(entry, O_RDONLY | O_NONBLOCK);
+    if (!file.ok() && file.error().sys_errno() == ENOENT) continue;
+    if (!file.ok()) return file.error();
+    if (!TRY(TryLock(file.value(), LockMode::kExclusive))) continue;
+    const Status removed = Unlink(private_dir, name);
+    if (!removed.ok() && removed.error().sys_errno() != ENOENT) return removed;
+  }
+  return Ok();
 }
 
 }  // namespace bailiff
