@@ -123,12 +123,15 @@ Status UpdateDocuments(Context& context, const ProposalRow& row, ProposalState s
 Result<std::vector<std::string>> FinishInterrupted(Context& context,
                                                    const WorkspaceLock& /*lock*/) {
   std::vector<std::string> finished;
-  if (TRY(NeedsRecovery(context.journal().journal))) TRY(ClerkRecover(context));
   ProposalFilter filter;
   filter.state = ProposalState::kCommitting;
   filter.limit = kStoreRowsMax;
   // Rows become committing under the lock only: whoever wrote these is gone.
-  for (const ProposalRow& listed : TRY(context.store().ListProposals(filter))) {
+  const std::vector<ProposalRow> left = TRY(context.store().ListProposals(filter));
+  // Also what was not decided may have prepared something.
+  const bool recovers = !left.empty() || TRY(NeedsRecovery(context.journal().journal));
+  if (recovers) TRY(ClerkRecover(context));
+  for (const ProposalRow& listed : left) {
     const ProposalRow row = TRY(context.store().GetProposal(listed.id));
     const std::optional<CommitReport> report = TRY(ReportOf(context.journal().journal, row.id));
     if (report.has_value()) {

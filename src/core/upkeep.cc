@@ -84,6 +84,7 @@ Result<Collected> CollectGarbage(Context& context, std::chrono::nanoseconds olde
                                  std::chrono::milliseconds wait_lock) {
   const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
   TRY(FinishInterrupted(context, lock));
+  TRY(ClerkRecover(context));  // It also removes what attempts left that nothing else tells of.
   const std::int64_t before_ns = context.NowNanos() - older_than.count();
   Collected collected;
   collected.staged_dropped = TRY(DropStaged(context));

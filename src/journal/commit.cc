@@ -40,8 +40,9 @@ Status RemoveIfEmpty(const Fd& private_dir, const std::string& path) {
 // What an attempt that was not decided leaves behind. Staged content stays: it may be tried again.
 Status DropUndecided(const JournalDirs& dirs, const std::string& id) {
   TRY(RemoveJournal(dirs.journal, id));
-  TRY(RemoveIfEmpty(dirs.private_dir, NewUndoDir(id)));
-  return RemovePrepared(dirs.private_dir, id);
+  TRY(RemovePrepared(dirs.private_dir, id));
+  // Last: it is what SweepUndoDirs() knows such an attempt by.
+  return RemoveIfEmpty(dirs.private_dir, NewUndoDir(id));
 }
 
 // The commit that a set rolls back, by what it brings.
@@ -299,7 +300,7 @@ Result<CommitReport> Finish(const JournalDirs& dirs, const std::string& id, Jour
   return execution.Forward(Pass::kResuming);
 }
 
-// A commit that ended, but died before it removed its staging directory.
+// A commit that ended, but died before it removed its staging directory, or what it had prepared.
 Status SweepStages(const JournalDirs& dirs) {
   constexpr std::size_t kStagesMax = 1'000'000;
   const Result<Fd> stage = OpenDirBeneath(dirs.private_dir, "stage");
@@ -312,6 +313,7 @@ Status SweepStages(const JournalDirs& dirs) {
     const bool applied =
         state.value() == JournalState::kApplied || state.value() == JournalState::kRolledBack;
     if (applied) TRY(DiscardStaged(dirs.private_dir, id));
+    if (state.value() == JournalState::kUndone) TRY(RemovePrepared(dirs.private_dir, id));
   }
   return Ok();
 }
