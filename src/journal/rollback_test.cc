@@ -174,7 +174,7 @@ TEST_F(RollbackTest, TakesOnlyTheOldContentThatWasDecided) {
   EXPECT_THAT(CommitAll(tree_, back), FailsWith(ErrorCode::kInvalidArgument));
   ASSERT_EQ(::chmod(tree_.Path("hard2").c_str(), 0644), 0);
   EXPECT_EQ(tree_.Snapshot(), after);
-  const std::string kept = ".bailiff/undo/" + std::string(kCommitId) + "/7/sub/theirs";
+  const std::string kept = ".bailiff/undo/" + std::string(kCommitId) + "/10/sub/theirs";
   tree_.File(kept, "not there when it was decided");
   EXPECT_THAT(CommitAll(tree_, back), FailsWith(ErrorCode::kInvalidArgument));
   std::filesystem::remove(tree_.Path(kept));

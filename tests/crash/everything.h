@@ -28,11 +28,15 @@ inline void MakeEverythingTree(const Tree& tree) {
   tree.File("becomes_file/in", "in");
   tree.File("becomes_dir", "file");
   tree.Symlink("link", "a/one.txt");
+  tree.Symlink("link_that_goes", "a/two.txt");
+  tree.Symlink("link_that_moves", "a/deep");
   tree.File("script.sh", "#!", 0644);
   tree.File("source", "moves away");
   tree.File("moving", "old content");
   tree.File("hard1", "shared");
   std::filesystem::create_hard_link(tree.Path("hard1"), tree.Path("hard2"));
+  tree.File("pair1", "two names, one of which moves");
+  std::filesystem::create_hard_link(tree.Path("pair1"), tree.Path("pair2"));
   tree.File("read_only/f", "f");
   tree.File("odd \n\xff name", "odd");
   tree.Dir("read_only", 0555);
@@ -60,6 +64,9 @@ inline ChangeSet EverythingSet(const Tree& tree, bool weak = false) {
       .MakeDir("becomes_dir", 0711)
       .Create("becomes_dir/in", "in")
       .Retarget("link", "b/one.txt")
+      .Delete("link_that_goes")
+      .Move("link_that_moves", "b/deep/link_that_moved")
+      .Move("pair2", "b/pair2")
       .Metadata("script.sh", 0755)
       .Move("source", "destination")
       .Create("source", "new at the source")
