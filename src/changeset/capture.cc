@@ -69,7 +69,7 @@ Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& pr
   TRY(CheckOptions(options));
   RaiseDescriptorLimit();
   Base base = TRY(Base::Open(workspace));
-  Upper read = TRY(ReadUpper(upper, options.attributes));
+  Upper read = TRY(ReadUpper(upper, options));
   const Pairs pairs = TRY(PairWithBase(std::move(read), upper, &base, options));
 
   CaptureResult result;

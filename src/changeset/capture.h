@@ -52,10 +52,11 @@ struct CaptureResult {
 // A directory's time is a change only if it is not one that the run itself gave: see
 // CaptureOptions. The workspace's own root directory is never part of a change set.
 //
-// Errors: kResourceExhausted beyond `files_max` or kTreeDepthMax, or when staging meets a full
-//         disk; kConflict when stage/<id> exists; kPermissionDenied without CAP_SYS_ADMIN for
-//         kTrusted; kInvalidArgument for `id`; kInternal for an upper layer that no kernel makes;
-//         kIo. After an error stage/<id> is as it was.
+// Errors: kResourceExhausted beyond `files_max`, kTreeDepthMax or what paths may come to together
+//         (PathBudget), or when staging meets a full disk; kConflict when stage/<id> exists;
+//         kPermissionDenied without CAP_SYS_ADMIN for kTrusted; kInvalidArgument for `id`;
+//         kInternal for an upper layer that no kernel makes; kIo. After an error stage/<id> is as
+//         it was.
 Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& private_dir,
                               const CaptureOptions& options);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "base/bytes.h"
@@ -22,10 +24,47 @@ EntryType TypeOfNode(const Node& node) {
   return node.kind == Node::Kind::kFile ? EntryType::kFile : EntryType::kSymlink;
 }
 
+// Base files with one content that are gone.
+class Candidates {
+ public:
+  void Add(const Pairs::Gone* gone) {
+    by_path_.insert(gone);
+    by_time_[gone->entry.identity.mtime_ns].insert(gone);
+  }
+
+  // Takes the first by path of those with the same time, or else of all; null when there is none.
+  // All empty files are equal, so of those only the time tells.
+  const Pairs::Gone* Take(const Node& node) {
+    const auto same_time = by_time_.find(node.mtime_ns());
+    if (same_time != by_time_.end()) return Remove(*same_time->second.begin());
+    if (node.st.st_size == 0 || by_path_.empty()) return nullptr;
+    return Remove(*by_path_.begin());
+  }
+
+ private:
+  struct Less {
+    bool operator()(const Pairs::Gone* left, const Pairs::Gone* right) const {
+      return PathLess(left->path, right->path);
+    }
+  };
+  using Set = std::set<const Pairs::Gone*, Less>;
+
+  const Pairs::Gone* Remove(const Pairs::Gone* gone) {
+    const auto same_time = by_time_.find(gone->entry.identity.mtime_ns);
+    same_time->second.erase(gone);
+    if (same_time->second.empty()) by_time_.erase(same_time);
+    by_path_.erase(gone);
+    return gone;
+  }
+
+  Set by_path_;
+  std::unordered_map<std::int64_t, Set> by_time_;
+};
+
 class FilePairer {
  public:
   FilePairer(Pairs* pairs, const Fd& upper, Base* base, const CaptureOptions& options)
-      : pairs_(*pairs), upper_(upper), base_(*base), options_(options) {}
+      : pairs_(*pairs), upper_(upper), base_(*base), options_(options), paths_(options.files_max) {}
 
   Status Pair() {
     MakeGroups();
@@ -166,6 +205,7 @@ class FilePairer {
         return Error(ErrorCode::kResourceExhausted,
                      "capture: more than " + std::to_string(options_.files_max) + " changes");
       }
+      TRY(paths_.Take(gone.path));
       if (gone.entry.Is(EntryType::kDir)) TRY(AddChildren(gone.path, &rest));
       pairs_.gone.push_back(std::move(gone));
     }
@@ -234,43 +274,23 @@ class FilePairer {
       if (!gone.entry.Is(EntryType::kFile) || pairs_.by_base.contains(gone.path)) continue;
       by_size[gone.entry.identity.size].push_back(&gone);
     }
-    std::unordered_map<std::string, std::vector<const Pairs::Gone*>> by_digest;
+    std::unordered_map<std::string, Candidates> by_digest;
     for (Group& group : groups_) {
       if (group.done || First(group).kind != Node::Kind::kFile) continue;
       const auto same_size = by_size.find(First(group).st.st_size);
       if (same_size == by_size.end()) continue;
       // Each file that is gone is read once, and only when a new one has its size.
       for (const Pairs::Gone* gone : std::exchange(same_size->second, {})) {
-        by_digest[TRY(HashBeneath(base_.root(), gone->path))].push_back(gone);
+        by_digest[TRY(HashBeneath(base_.root(), gone->path))].Add(gone);
       }
       const std::string digest = TRY(HashBeneath(upper_, First(group).path));
       const auto found = by_digest.find(digest);
       if (found == by_digest.end()) continue;
-      const Pairs::Gone* match = TakeMatch(First(group), &found->second);
+      const Pairs::Gone* match = found->second.Take(First(group));
       if (match == nullptr) continue;
       (void)Claim(&group, match->path, match->entry.identity);  // It is free: see above.
     }
     return Ok();
-  }
-
-  // The candidate with the same time, or else the first by path. All empty files are equal, so of
-  // those only the time tells.
-  static const Pairs::Gone* TakeMatch(const Node& node, std::vector<const Pairs::Gone*>* from) {
-    if (from->empty()) return nullptr;
-    auto best = from->end();
-    for (auto at = from->begin(); at != from->end(); ++at) {
-      const bool same_time = (*at)->entry.identity.mtime_ns == node.mtime_ns();
-      if (same_time) {
-        best = at;
-        break;
-      }
-      const bool better = best == from->end() || PathLess((*at)->path, (*best)->path);
-      if (node.st.st_size != 0 && better) best = at;
-    }
-    if (best == from->end()) return nullptr;
-    const Pairs::Gone* match = *best;
-    from->erase(best);
-    return match;
   }
 
   static Error Strange(const Node& node, std::string_view what) {
@@ -283,6 +303,7 @@ class FilePairer {
   const Fd& upper_;
   Base& base_;
   const CaptureOptions& options_;
+  PathBudget paths_;
   std::vector<Group> groups_;
 };
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/units.h"
 #include "changeset/capture_attributes.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
@@ -18,6 +19,10 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kKnown = {"opaque", "whiteout", "metacopy", "redirect",
                                                     "origin"};
+
+// Of all paths together. Each is held some ten times over until its change set is recorded.
+constexpr std::int64_t kPathBytesMin = std::int64_t{32} << 20;
+constexpr std::int64_t kPathBytesPerFile = 320;
 
 Error Strange(const Node& node, std::string_view what) {
   return Error(
@@ -50,8 +55,11 @@ Result<Fd> OpenNode(const Fd& dir, const std::string& name, const Node& node) {
 
 class Reader {
  public:
-  Reader(const Fd& upper, OverlayAttributes attributes)
-      : upper_(upper), attributes_(attributes), prefix_(OverlayPrefix(attributes)) {}
+  Reader(const Fd& upper, const CaptureOptions& options)
+      : upper_(upper),
+        attributes_(options.attributes),
+        prefix_(OverlayPrefix(attributes_)),
+        paths_(options.files_max) {}
 
   Result<Upper> Read() {
     Node root;
@@ -85,6 +93,7 @@ class Reader {
     std::sort(names.begin(), names.end());
     for (const std::string& name : names) {
       Node node = TRY(ReadNode(dir, name, JoinPath(path, name)));
+      TRY(paths_.Take(node.path));
       node.parent = index;
       node.depth = depth + 1;
       Add(std::move(node));
@@ -156,6 +165,7 @@ class Reader {
   const Fd& upper_;
   OverlayAttributes attributes_;
   std::string_view prefix_;
+  PathBudget paths_;
   dev_t upper_dev_ = 0;
   std::unordered_map<ino_t, mode_t> modes_;  // Of files with several names.
   Upper result_;
@@ -172,9 +182,20 @@ const Node* Upper::Find(const std::string& path) const {
   return found == by_path.end() ? nullptr : &nodes[found->second];
 }
 
-Result<Upper> ReadUpper(const Fd& upper, OverlayAttributes attributes) {
-  if (attributes == OverlayAttributes::kTrusted) TRY(ProveTrustedAttributesAreSeen(upper));
-  return Reader(upper, attributes).Read();
+Result<Upper> ReadUpper(const Fd& upper, const CaptureOptions& options) {
+  if (options.attributes == OverlayAttributes::kTrusted) TRY(ProveTrustedAttributesAreSeen(upper));
+  return Reader(upper, options).Read();
+}
+
+PathBudget::PathBudget(std::int64_t files_max)
+    : bytes_max_(std::max(kPathBytesMin, files_max * kPathBytesPerFile)) {}
+
+Status PathBudget::Take(std::string_view path) {
+  bytes_ += static_cast<std::int64_t>(path.size());
+  if (bytes_ <= bytes_max_) return Ok();
+  return Error(
+      ErrorCode::kResourceExhausted,
+      "capture: the paths of what changed are longer than " + FormatSize(bytes_max_) + " together");
 }
 
 }  // namespace bailiff

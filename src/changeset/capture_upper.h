@@ -69,6 +69,20 @@ struct Upper {
 
 // Reads the whole upper layer but the content of its files. Gives its owner the right to read
 // entries that a script took away. Errors: as Capture().
-Result<Upper> ReadUpper(const Fd& upper, OverlayAttributes attributes);
+Result<Upper> ReadUpper(const Fd& upper, const CaptureOptions& options);
+
+// Counts the bytes of paths against what a capture may hold of them: deep trees of long names have
+// more path than anything else.
+class PathBudget {
+ public:
+  explicit PathBudget(std::int64_t files_max);
+
+  // Errors: kResourceExhausted when it is used up.
+  Status Take(std::string_view path);
+
+ private:
+  std::int64_t bytes_max_;
+  std::int64_t bytes_ = 0;
+};
 
 }  // namespace bailiff
