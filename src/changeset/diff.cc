@@ -27,8 +27,8 @@ constexpr std::array<std::pair<ChangeFlag, std::string_view>, 6> kFlagWords = {{
 }};
 
 // What all files together may cost, so that many files are no way around one file's limit.
-constexpr std::int64_t kStepsMax = 160'000'000;
-constexpr std::int64_t kReadBytesMax = 128L * 1024 * 1024;
+constexpr std::int64_t kStepsMax = 80'000'000;
+constexpr std::int64_t kReadBytesMax = 64L * 1024 * 1024;
 
 // "12,345"
 std::string Grouped(std::int64_t number) {
@@ -245,7 +245,7 @@ class Renderer {
     return change.base.has_value() ? change.base->size : 0;
   }
 
-  bool IsFull() const { return bytes_left_ == 0 || read_left_ <= 0; }
+  bool IsFull() const { return bytes_left_ == 0 || read_left_ <= 0 || steps_left_ <= 0; }
 
   // What would be shown of a change if there were no limit.
   static std::int64_t ContentSize(const Change& change) {

@@ -1,11 +1,13 @@
 #include "changeset/diff.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <chrono>
+#include <algorithm>
 #include <fstream>
+#include <functional>
 #include <map>
 
 #include "base/sha256.h"
@@ -110,23 +112,58 @@ TEST(DiffTextTest, CountsWhatTheLimitsLeaveOut) {
 
 // Texts that make Myers' algorithm quadratic. The deadline is generous: without the budget each
 // takes minutes.
-TEST(DiffTextTest, IsBoundedInTimeForHostileTexts) {
-  std::string before;
-  std::string after;
-  for (int i = 0; i < 80'000; ++i) {
-    before += i % 2 == 0 ? "a\n" : "b\n";
-    after += i % 3 == 0 ? "b\n" : "c\n";
+// As many lines as `line` makes before the text is as long as one may be.
+std::string Fill(const std::function<std::string(std::size_t)>& line,
+                 std::size_t lines_max = kTextBytesMax) {
+  std::string text;
+  for (std::size_t i = 0; i < lines_max; ++i) {
+    const std::string next = line(i);
+    if (text.size() + next.size() > kTextBytesMax) break;
+    text += next;
   }
-  const auto start = std::chrono::steady_clock::now();
-  const TextDiff searched = DiffText(before, after).value();
-  EXPECT_TRUE(searched.coarse);
-  EXPECT_GT(searched.steps, 1'000'000);
-  while (before.size() < kTextBytesMax - 4) before += "a\nb\n";
-  while (after.size() < kTextBytesMax - 4) after += "b\nc\n";
-  EXPECT_TRUE(DiffText(before, after).value().coarse);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  return text;
+}
 
-  EXPECT_THAT(DiffText(before + "12345", ""), FailsWith(ErrorCode::kResourceExhausted));
+TEST(DiffTextTest, IsBoundedInWorkForHostileTexts) {
+  const auto fixed = [](const char* line) { return [line](std::size_t) { return line; }; };
+  const auto number = [](std::size_t factor, std::size_t modulus) {
+    return [=](std::size_t i) { return fmt::format("{:06}\n", i * factor % modulus); };
+  };
+  const std::string all_equal = Fill(fixed("\n"));
+  const struct {
+    const char* name;
+    std::string before;
+    std::string after;
+    bool coarse;
+  } kCases[] = {
+      {"distinct lines", Fill(number(1, 90'000), 90'000),
+       Fill([](std::size_t i) { return fmt::format("x{:05}\n", i); }, 90'000), true},
+      {"a million short lines", all_equal, "x" + all_equal.substr(0, kTextBytesMax - 2) + "y",
+       true},
+      {"a permutation", Fill(number(1, 90'001), 90'000), Fill(number(7'919, 90'001), 90'000), true},
+      {"two lines in turn", Fill([](std::size_t i) { return i % 2 == 0 ? "a\n" : "b\n"; }, 80'000),
+       Fill([](std::size_t i) { return i % 3 == 0 ? "b\n" : "c\n"; }, 80'000), true},
+      {"two lines by chance",
+       Fill([](std::size_t i) { return i * i % 7 < 3 ? "a\n" : "b\n"; }, 80'000),
+       Fill([](std::size_t i) { return i * i % 11 < 5 ? "a\n" : "b\n"; }, 80'000), true},
+      {"one huge line", std::string(kTextBytesMax, 'a'), std::string(kTextBytesMax - 1, 'a'),
+       false},
+      {"long equal beginnings",
+       Fill([](std::size_t i) { return std::string(1'000, 'a') + std::to_string(i) + "\n"; }),
+       Fill([](std::size_t i) { return std::string(1'000, 'a') + std::to_string(i * 3) + "\n"; }),
+       false},
+      {"nothing against much", "", all_equal, false},
+  };
+  for (const auto& hostile : kCases) {
+    SCOPED_TRACE(hostile.name);
+    const TextDiff diff = DiffText(hostile.before, hostile.after).value();
+    const std::int64_t lines = std::count(hostile.before.begin(), hostile.before.end(), '\n') +
+                               std::count(hostile.after.begin(), hostile.after.end(), '\n') + 2;
+    EXPECT_LE(diff.steps, TextDiffOptions().steps_max + (64 + 4) * lines);
+    EXPECT_EQ(diff.coarse, hostile.coarse);
+    EXPECT_LE(diff.text.size(), TextDiffOptions().bytes_max + 5'000);
+  }
+  EXPECT_THAT(DiffText(all_equal + "12345", ""), FailsWith(ErrorCode::kResourceExhausted));
 }
 
 TEST(IsTextTest, KnowsTextFromBytes) {
@@ -200,6 +237,27 @@ class RenderDiffTest : public ::testing::Test {
   std::map<std::string, std::string> old_;
   std::map<std::string, std::string> new_;
 };
+
+// Many files are no way around what one file may cost, however little is shown of each.
+TEST_F(RenderDiffTest, IsBoundedInWorkForHostileChangeSets) {
+  constexpr int kFiles = 100;
+  const std::string before(kTextBytesMax, '\n');
+  const std::string after = "x" + before.substr(1);
+  for (int i = 0; i < kFiles; ++i) AddModify(fmt::format("{:03}", i), before, after);
+  int reads = 0;
+  const auto count = [&reads](const DiffSources::Read& read) {
+    return [&reads, read](const Change& change, std::size_t bytes_max) {
+      ++reads;
+      return read(change, bytes_max);
+    };
+  };
+  SortCanonically(&set_);
+  const std::string shown =
+      RenderDiff(set_, {count(Reader(old_)), count(Reader(new_))}, {}).value();
+  EXPECT_LE(reads, 2 * 4);
+  EXPECT_THAT(shown, HasSubstr("the limit of this diff is reached"));
+  EXPECT_EQ(std::count(shown.begin(), shown.end(), '@'), 4 * (reads / 2));
+}
 
 TEST_F(RenderDiffTest, ShowsEachKindOfChange) {
   AddCreate("a/new.sh", "#!/bin/sh\n").Set(ChangeFlag::kExecutable);

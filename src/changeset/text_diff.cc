@@ -20,6 +20,10 @@ constexpr std::int64_t kContextLines = 3;
 // Texts that differ in more lines than this are not searched: numbering the lines costs time too.
 constexpr std::size_t kSearchedLinesMax = 100'000;
 
+// What else a line costs, in steps of the search: to be found and written, and to be numbered.
+constexpr std::int64_t kStepsPerLine = 16;
+constexpr std::int64_t kStepsPerNumberedLine = 48;
+
 using TextLines = std::vector<std::string_view>;
 
 // With their newlines, so that a missing one at the end is a difference.
@@ -242,7 +246,9 @@ Marks MarkDifferences(const TextLines& before, const TextLines& after, std::int6
   Search search(old_numbers, new_numbers, {prefix, prefix}, steps_max, &marks);
   search.Compare({0, static_cast<std::int64_t>(old_middle.size()), 0,
                   static_cast<std::int64_t>(new_middle.size())});
-  marks.steps = steps_max - search.budget();
+  marks.steps =
+      steps_max - search.budget() +
+      kStepsPerNumberedLine * static_cast<std::int64_t>(old_middle.size() + new_middle.size());
   return marks;
 }
 
@@ -370,7 +376,8 @@ Result<TextDiff> DiffText(std::string_view before, std::string_view after,
   const std::vector<Line> lines = Merge(old_lines, new_lines, marks);
 
   TextDiff diff;
-  diff.steps = marks.steps;
+  diff.steps =
+      marks.steps + kStepsPerLine * static_cast<std::int64_t>(old_lines.size() + new_lines.size());
   diff.coarse = marks.coarse;
   Writer writer(options, &diff);
   const auto is_change = [](const Line& line) { return line.mark != ' '; };

@@ -36,7 +36,7 @@ struct TextDiff {
   // Shown added lines with characters that EscapeForTerminal() escapes, beside a carriage return at
   // the end: control, invisible, bidirectional.
   std::int64_t escaped_lines = 0;
-  std::int64_t steps = 0;  // What the search did cost.
+  std::int64_t steps = 0;  // What all of it did cost: the search, and up to 64 for each line.
   bool coarse = false;     // Right, but not the smallest difference: that was too costly to find.
 };
 
