@@ -1,6 +1,7 @@
 #include "engine/protocol.h"
 
 #include <bit>
+#include <climits>
 #include <utility>
 
 namespace bailiff {
@@ -47,6 +48,12 @@ void WriteDouble(double value, ByteWriter* writer) {
 
 double ReadDouble(ByteReader* reader) {
   return std::bit_cast<double>(reader->U64());
+}
+
+int ReadInt(ByteReader* reader) {
+  const std::int64_t value = reader->I64();
+  if (value < INT_MIN || value > INT_MAX) reader->Fail();
+  return static_cast<int>(value);
 }
 
 bool ReadBool(ByteReader* reader) {
@@ -210,8 +217,8 @@ Result<Ending> DecodeEnded(std::string_view message) {
   ByteReader reader = Open(message, MessageKind::kEnded);
   Ending ending;
   ending.reason = ReadEnum(&reader, EndReason::kKilled);
-  ending.exit_code = static_cast<int>(reader.I64());
-  ending.signal = static_cast<int>(reader.I64());
+  ending.exit_code = ReadInt(&reader);
+  ending.signal = ReadInt(&reader);
   ending.oom_killed = ReadBool(&reader);
   ending.scratch_full = ReadBool(&reader);
   ending.inodes_full = ReadBool(&reader);
