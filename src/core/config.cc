@@ -18,6 +18,16 @@ Error Bad(const std::string& path, const std::string& key, const std::string& wh
   return Error(ErrorCode::kInvalidArgument, path + ": " + key + ": " + what);
 }
 
+// toml++ 3.3 asserts what is wrong of these when it looks for white space (undefined behaviour).
+// U+FB26 to U+FEFE, in UTF-8 from EF AC A6 to EF BB BE: presentation forms, which nobody types.
+bool HasUnreadableCharacter(std::string_view text) {
+  for (std::size_t at = text.find('\xef'); at != text.npos; at = text.find('\xef', at + 1)) {
+    const std::string_view character = text.substr(at, 3);
+    if (character >= "\xef\xac\xa6" && character <= "\xef\xbb\xbe") return true;
+  }
+  return false;
+}
+
 Result<std::string> Text(const toml::node& node, const std::string& path, const std::string& key) {
   const auto* text = node.as_string();
   if (text == nullptr) return Bad(path, key, "must be a string");
@@ -68,6 +78,10 @@ Result<Config> LoadConfig(const std::string& path, ConfigFile presence) {
     return std::move(file).error();
   }
   const std::string text = TRY(ReadAll(file.value(), kConfigBytesMax));
+  if (HasUnreadableCharacter(text)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 path + ": holds a character from U+FB26 to U+FEFE, which cannot be read here");
+  }
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     return Error(ErrorCode::kInvalidArgument,
