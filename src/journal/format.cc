@@ -48,9 +48,10 @@ std::string Header(RecordType type, std::size_t size) {
   return writer.data() + Sha256::Of(writer.data()).substr(0, 4);
 }
 
-std::string Record(RecordType type, std::string_view payload) {
-  std::string record = Header(type, payload.size());
-  record += payload;
+// In the payload's own memory: that of a large change set is large.
+std::string Record(RecordType type, std::string payload) {
+  std::string record = std::move(payload);
+  record.insert(0, Header(type, record.size()));
   record += Sha256::Of(record);
   return record;
 }
@@ -69,6 +70,12 @@ void WriteStep(const Step& step, ByteWriter* writer) {
   writer->U8(step.unlocks ? 1 : 0);
 }
 
+bool ReadBool(ByteReader* reader) {
+  const std::uint8_t value = reader->U8();
+  if (value > 1) reader->Fail();
+  return value == 1;
+}
+
 Step ReadStep(ByteReader* reader) {
   Step step;
   const std::uint8_t kind = reader->U8();
@@ -82,8 +89,8 @@ Step ReadStep(ByteReader* reader) {
   step.mark = reader->Bytes();
   step.before = ReadIdentity(reader);
   step.after = ReadIdentity(reader);
-  step.sets_mtime = reader->U8() == 1;
-  step.unlocks = reader->U8() == 1;
+  step.sets_mtime = ReadBool(reader);
+  step.unlocks = ReadBool(reader);
   return step;
 }
 
@@ -104,7 +111,7 @@ bool DecodeBegin(std::string_view payload, Begin* begin) {
   ByteReader reader(payload);
   if (reader.U32() != kVersion) return false;
   begin->rolls_back = reader.Bytes();
-  begin->stability = reader.U8() == 1 ? Stability::kStrong : Stability::kWeak;
+  begin->stability = ReadBool(&reader) ? Stability::kStrong : Stability::kWeak;
   begin->root_ino = reader.U64();
   begin->digest = reader.Bytes();
   Result<ChangeSet> set = Decode(reader.Bytes());
@@ -136,7 +143,7 @@ bool DecodeLeft(std::string_view payload, std::vector<Left>* left) {
   const std::uint64_t count = reader.U64();
   for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
     Left entry;
-    entry.present = reader.U8() == 1;
+    entry.present = ReadBool(&reader);
     entry.identity = ReadIdentity(&reader);
     const std::uint64_t below = reader.U64();
     if (below > kPathsBelowMax) reader.Fail();
@@ -342,7 +349,8 @@ Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
   if (bytes.size() > kRecordBytesMax) {
     return Error(ErrorCode::kResourceExhausted, "journal: change set is too large");
   }
-  bytes = Record(RecordType::kBegin, bytes) + Record(RecordType::kDecided, begin.digest);
+  bytes = Record(RecordType::kBegin, std::move(bytes));
+  bytes += Record(RecordType::kDecided, begin.digest);
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
   JournalFile journal(TRY(OpenEntry(entry, O_CREAT | O_EXCL | O_RDWR | O_APPEND, 0600)));
   const Status written = [&]() -> Status {
@@ -393,7 +401,7 @@ Status JournalFile::AppendUndo(std::uint64_t undo_from, const std::vector<PathPr
   ByteWriter writer;
   writer.U64(undo_from);
   WriteProblems(problems, &writer);
-  return Append(Record(RecordType::kUndo, writer.data()));
+  return Append(Record(RecordType::kUndo, writer.Take()));
 }
 
 Status JournalFile::AppendUndone() {
@@ -403,7 +411,7 @@ Status JournalFile::AppendUndone() {
 Status JournalFile::AppendAttention(const std::vector<PathProblem>& problems) {
   ByteWriter writer;
   WriteProblems(problems, &writer);
-  return Append(Record(RecordType::kAttention, writer.data()));
+  return Append(Record(RecordType::kAttention, writer.Take()));
 }
 
 Status JournalFile::AppendRolledBack() {
