@@ -34,4 +34,6 @@ set(BAILIFF_WARNINGS
     # Designated initializers leave out what its default says; g++ counts that as forgotten.
     -Wno-missing-field-initializers
     # A false alarm of g++ 12 on std::string (GCC bug 105651).
-    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+    # What libseccomp's macros expand to.
+    $<$<CXX_COMPILER_ID:Clang>:-Wno-c99-extensions>)

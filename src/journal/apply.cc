@@ -356,7 +356,7 @@ Status Applier::SetMetadata(const Step& step, const Identity& to) {
 Result<Problems> Applier::DoMark(const Step& step) {
   const Entry entry = TRY(OpenParent(dirs_.private_dir, step.store));
   Before("mark", step.store);
-  TRY(OpenEntry(entry, O_CREAT | O_WRONLY, 0600));
+  const Fd file = TRY(OpenEntry(entry, O_CREAT | O_WRONLY, 0600));
   return Problems();
 }
 
