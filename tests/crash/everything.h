@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <filesystem>
 #include <functional>
@@ -34,54 +35,60 @@ inline void MakeEverythingTree(const Tree& tree) {
   tree.File("source", "moves away");
   tree.File("moving", "old content");
   tree.File("hard1", "shared");
-  std::filesystem::create_hard_link(tree.Path("hard1"), tree.Path("hard2"));
+  tree.HardLink("hard1", "hard2");
   tree.File("pair1", "two names, one of which moves");
-  std::filesystem::create_hard_link(tree.Path("pair1"), tree.Path("pair2"));
+  tree.HardLink("pair1", "pair2");
   tree.File("read_only/f", "f");
   tree.File("odd \n\xff name", "odd");
   tree.Dir("read_only", 0555);
 }
 
+// What can be changed there, in groups that stand for themselves, in the order to say them in.
+using EditGroup = void (*)(Edits* edits);
+inline constexpr std::array<EditGroup, 15> kEditGroups = {
+    [](Edits* edits) {
+      edits->Move("a", "b")
+          .Modify("b/one.txt", "ONE", "a/one.txt")
+          .Delete("a/two.txt")
+          .Create("b/new.txt", "new in moved")
+          .Move("a/deep/three.txt", "three.txt")
+          .Metadata("b/deep", 0700, "a/deep")
+          .Metadata("b/deep/four.txt", 0600, "a/deep/four.txt");
+    },
+    [](Edits* edits) { edits->Move("gone/sub/kept.txt", "kept.txt").Delete("gone"); },
+    [](Edits* edits) { edits->Move("swap1", "swap2").Move("swap2", "swap1"); },
+    [](Edits* edits) { edits->Move("c1", "c2").Move("c2", "c3").Move("c3", "c1"); },
+    [](Edits* edits) { edits->Delete("becomes_file").Create("becomes_file", "now a file"); },
+    [](Edits* edits) {
+      edits->Delete("becomes_dir").MakeDir("becomes_dir", 0711).Create("becomes_dir/in", "in");
+    },
+    [](Edits* edits) {
+      edits->Retarget("link", "b/one.txt")
+          .Delete("link_that_goes")
+          .Move("link_that_moves", "link_that_moved");
+    },
+    [](Edits* edits) { edits->Move("pair2", "pair_moved"); },
+    [](Edits* edits) { edits->Metadata("script.sh", 0755); },
+    [](Edits* edits) {
+      edits->Move("source", "destination").Create("source", "new at the source");
+    },
+    [](Edits* edits) { edits->Move("moving", "moved").Modify("moved", "new content", "moving"); },
+    [](Edits* edits) { edits->Modify("hard1", "own"); },
+    [](Edits* edits) { edits->Delete("read_only/f").Create("read_only/g", "g"); },
+    [](Edits* edits) { edits->Move("odd \n\xff name", "odder \x1b name"); },
+    [](Edits* edits) {
+      edits->MakeDir("new")
+          .MakeDir("new/sub", 0555)
+          .Create("new/sub/file", "nested", 0640)
+          .Symlink("new/link", "../outside")
+          .Link("new/other_name", "new/sub/file");
+    },
+};
+
 inline ChangeSet EverythingSet(const Tree& tree, bool weak = false) {
-  return Edits(tree, kCommitId, weak ? Stability::kWeak : Stability::kStrong)
-      .Move("a", "b")
-      .Modify("b/one.txt", "ONE", "a/one.txt")
-      .Delete("a/two.txt")
-      .Create("b/new.txt", "new in moved")
-      .Move("a/deep/three.txt", "three.txt")
-      .Metadata("b/deep", 0700, "a/deep")
-      .Metadata("b/deep/four.txt", 0600, "a/deep/four.txt")
-      .Move("gone/sub/kept.txt", "kept.txt")
-      .Delete("gone")
-      .Move("swap1", "swap2")
-      .Move("swap2", "swap1")
-      .Move("c1", "c2")
-      .Move("c2", "c3")
-      .Move("c3", "c1")
-      .Delete("becomes_file")
-      .Create("becomes_file", "now a file")
-      .Delete("becomes_dir")
-      .MakeDir("becomes_dir", 0711)
-      .Create("becomes_dir/in", "in")
-      .Retarget("link", "b/one.txt")
-      .Delete("link_that_goes")
-      .Move("link_that_moves", "b/deep/link_that_moved")
-      .Move("pair2", "b/pair2")
-      .Metadata("script.sh", 0755)
-      .Move("source", "destination")
-      .Create("source", "new at the source")
-      .Move("moving", "moved")
-      .Modify("moved", "new content", "moving")
-      .Modify("hard1", "own")
-      .Delete("read_only/f")
-      .Create("read_only/g", "g")
-      .Move("odd \n\xff name", "odder \x1b name")
-      .MakeDir("new")
-      .MakeDir("new/sub", 0555)
-      .Create("new/sub/file", "nested", 0640)
-      .Symlink("new/link", "../outside")
-      .Link("new/other_name", "new/sub/file")
-      .Build();
+  Edits edits(tree, kCommitId, weak ? Stability::kWeak : Stability::kStrong);
+  for (const EditGroup group : kEditGroups) group(&edits);
+  return edits.Build();
 }
 
 // Runs `body` in a child that kills itself at its n-th step. True when it got to its end instead.
