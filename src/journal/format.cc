@@ -229,7 +229,8 @@ enum class Framing : std::uint8_t { kWhole, kTorn, kDamaged };
 struct Frame {
   Framing framing = Framing::kTorn;
   RecordType type = RecordType::kBegin;
-  std::size_t size = 0;  // Of the payload.
+  std::size_t size = 0;                  // Of the payload.
+  std::size_t whole_size = kHeaderSize;  // Of the record, as far as its header can be believed.
 };
 
 // Judges a header. A crash while a record is appended leaves less of it, or zeros that were never
@@ -254,6 +255,7 @@ Frame ReadFrame(std::string_view rest) {
   Frame frame = ReadHeader(rest);
   if (frame.framing != Framing::kWhole) return frame;
   const std::size_t checked = kHeaderSize + frame.size;
+  frame.whole_size = checked + kTrailerSize;
   const bool is_short = rest.size() < checked + kTrailerSize;
   if (is_short || IsZero(rest.substr(checked, kTrailerSize))) {
     frame.framing = Framing::kTorn;
@@ -261,6 +263,16 @@ Frame ReadFrame(std::string_view rest) {
     frame.framing = Framing::kDamaged;
   }
   return frame;
+}
+
+// Whether a record of `size` bytes ends in zeros from a sector within it on, as far as the file
+// goes: a disk wrote the sectors before, and the file's size, when the power went. `rest` is the
+// file from `offset`, where the record begins, to its end.
+bool IsCut(std::string_view rest, std::size_t offset, std::size_t size) {
+  constexpr std::size_t kSectorBytes = 512;
+  const std::size_t written = offset + rest.find_last_not_of('\0') + 1;
+  const std::size_t cut = (written + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
+  return offset < cut && cut < offset + size;
 }
 
 Error Damaged(const std::string& id, std::size_t offset) {
@@ -295,7 +307,10 @@ Result<Journal> ReadJournal(const Fd& dir, const std::string& id) {
     const std::string_view rest = std::string_view(bytes).substr(journal.size);
     const Frame frame = ReadFrame(rest);
     if (frame.framing == Framing::kTorn) break;
-    if (frame.framing == Framing::kDamaged) return Damaged(id, journal.size);
+    if (frame.framing == Framing::kDamaged) {
+      if (IsCut(rest, journal.size, frame.whole_size)) break;
+      return Damaged(id, journal.size);
+    }
     const bool sound = CanFollow(journal.state, begun, frame.type) &&
                        Accept(frame.type, rest.substr(kHeaderSize, frame.size), &journal);
     if (!sound) return Damaged(id, journal.size);
@@ -313,20 +328,31 @@ Result<JournalState> PeekJournal(const Fd& dir, const std::string& id) {
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
   const Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
   const struct stat st = TRY(Stat(file));
+  const auto end = static_cast<std::size_t>(st.st_size);
   JournalState state = JournalState::kUndecided;
-  std::int64_t offset = 0;
-  while (offset < st.st_size) {
-    const std::string header = TRY(ReadAt(file, offset, kHeaderSize));
+  std::size_t offset = 0;
+  while (offset < end) {
+    const auto at = static_cast<std::int64_t>(offset);
+    const std::string header = TRY(ReadAt(file, at, kHeaderSize));
     const Frame frame = ReadHeader(header);
     if (frame.framing == Framing::kTorn) break;
-    if (frame.framing == Framing::kDamaged) return Damaged(id, static_cast<std::size_t>(offset));
+    if (frame.framing == Framing::kDamaged) {
+      const std::string rest = TRY(ReadAt(file, at, end - offset));
+      if (IsCut(rest, offset, frame.whole_size)) break;
+      return Damaged(id, offset);
+    }
     const std::size_t size = kHeaderSize + frame.size + kTrailerSize;
-    if (static_cast<std::int64_t>(size) > st.st_size - offset) break;
-    const auto trailer = offset + static_cast<std::int64_t>(kHeaderSize + frame.size);
-    const std::string check = TRY(ReadAt(file, trailer, kTrailerSize));
+    if (size > end - offset) break;
+    const std::size_t trailer = size - kTrailerSize;
+    const std::string check =
+        TRY(ReadAt(file, at + static_cast<std::int64_t>(trailer), kTrailerSize));
     if (IsZero(check)) break;
+    if (size == end - offset && IsCut(check, offset + trailer, kTrailerSize)) {
+      const std::string record = TRY(ReadAt(file, at, size));
+      if (ReadFrame(record).framing != Framing::kWhole) break;
+    }
     state = StateAfter(frame.type);
-    offset += static_cast<std::int64_t>(size);
+    offset += size;
   }
   return state;
 }
