@@ -6,6 +6,7 @@
 
 #include "journal/attributes.h"
 #include "journal/conflicts.h"
+#include "journal/durability.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
 
@@ -114,12 +115,31 @@ Result<Problems> Applier::DoDetach(const Step& step, Pass pass) {
     if (mark.present) return Problems();  // Detached, and attached since.
   }
   const Seen seen = TRY(Look(path.root, path.path));
-  const bool unchanged = TRY(IsUnchanged(path, seen, step.before));
-  if (!unchanged) return One(step.path, seen.present ? "changed since" : "is gone");
-  const std::string why = TRY(Move("detach", path, store));
+  const bool overtaken = !seen.present && pass == Pass::kResuming;
+  const std::string within = overtaken ? TRY(FindWithin(step)) : "";
+  const Place from = within.empty() ? path : InPrivate(within);
+  if (within.empty()) {
+    const bool unchanged = TRY(IsUnchanged(path, seen, step.before));
+    if (!unchanged) return One(step.path, seen.present ? "changed since" : "is gone");
+  }
+  const std::string why = TRY(Move("detach", from, store));
   if (!why.empty()) return One(step.path, why);
   aside = TRY(Look(store.root, store.path));
   return CheckDetached(step, aside);
+}
+
+// Where an entry lies whose directory was detached after it: a disk that lost the power may have
+// the later rename without the earlier one. "" when it is nowhere.
+Result<std::string> Applier::FindWithin(const Step& step) const {
+  for (const Step& other : begin_.steps) {
+    if (other.kind != StepKind::kDetach || !IsBelow(step.path, other.path)) continue;
+    const std::string within =
+        JoinPath(other.store, std::string_view(step.path).substr(other.path.size() + 1));
+    const Seen seen = TRY(Look(dirs_.private_dir, within));
+    const bool found = TRY(IsUnchanged(InPrivate(within), seen, step.before));
+    if (found) return within;
+  }
+  return std::string();
 }
 
 Result<Problems> Applier::CheckDetached(const Step& step, const Seen& aside) {
@@ -353,10 +373,17 @@ Status Applier::SetMetadata(const Step& step, const Identity& to) {
   return SetMtime(fd, to.mtime_ns);
 }
 
+// The mark tells what was done before it from what is done after it, so a disk must not get them in
+// another order.
 Result<Problems> Applier::DoMark(const Step& step) {
+  const Seen mark = TRY(Look(dirs_.private_dir, step.store));
+  if (mark.present) return Problems();
   const Entry entry = TRY(OpenParent(dirs_.private_dir, step.store));
+  Before("sync what is detached", step.store);
+  TRY(Fsync(entry.dir));
   Before("mark", step.store);
   const Fd file = TRY(OpenEntry(entry, O_CREAT | O_WRONLY, 0600));
+  TRY(Fsync(entry.dir));
   return Problems();
 }
 
@@ -364,9 +391,29 @@ Result<Problems> Applier::UndoMark(const Step& step) {
   const Seen mark = TRY(Look(dirs_.private_dir, step.store));
   if (!mark.present) return Problems();
   const Entry entry = TRY(OpenParent(dirs_.private_dir, step.store));
+  Before("sync what is taken back", step.store);
+  TRY(SyncStores(dirs_.private_dir, begin_));
   Before("unmark", step.store);
   TRY(Unlink(entry.dir, entry.name));
+  TRY(Fsync(entry.dir));
   return Problems();
+}
+
+Status Applier::Reattach(std::size_t from) {
+  for (std::size_t i = 0; i <= from; ++i) {
+    const Step& step = begin_.steps[i];
+    if (step.kind == StepKind::kMark) {
+      const Seen mark = TRY(Look(dirs_.private_dir, step.store));
+      if (!mark.present) return Ok();  // All was taken back.
+    }
+    if (step.kind != StepKind::kAttach) continue;
+    const Place store = InPrivate(step.store);
+    const Seen source = TRY(Look(store.root, store.path));
+    const bool ours = TRY(IsSame(store, source, step.after));
+    // Where it cannot be now, nothing is left to undo in it.
+    if (ours) (void)TRY(Move("attach again", store, InWorkspace(step.path)));
+  }
+  return Ok();
 }
 
 Result<Problems> Applier::DoMetadata(const Step& step, Pass pass) {

@@ -26,6 +26,11 @@ class Applier {
   // for the step that met the problem: it may never have been done.
   Result<Problems> Undo(const Step& step, bool reached);
 
+  // Before an undo from step `from` that was cut short is done again: puts back what it had taken
+  // back. A disk that lost the power may have a directory taken back although what is in it was
+  // not.
+  Status Reattach(std::size_t from);
+
  private:
   Result<Problems> DoDetach(const Step& step, Pass pass);
   Result<Problems> DoAttach(const Step& step);
@@ -44,6 +49,7 @@ class Applier {
   Result<Problems> UndoMetadata(const Step& step, bool reached);
   Result<Problems> UndoMark(const Step& step);
 
+  Result<std::string> FindWithin(const Step& step) const;
   Result<Problems> CheckDetached(const Step& step, const Seen& aside);
   Result<Problems> CheckTakenBack(const Step& step);
   Status SetMetadata(const Step& step, const Identity& to);

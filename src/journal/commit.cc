@@ -73,6 +73,9 @@ class Execution {
   Result<CommitReport> Forward(Pass pass) {
     TRY(OpenUndoDir());
     for (std::size_t i = 0; i < begin_.steps.size(); ++i) {
+      const bool opened = i > 0 && begin_.steps[i - 1].unlocks && !begin_.steps[i].unlocks;
+      const Status synced = opened ? SyncBefore("sync what is opened", Ended::kUndone) : Ok();
+      if (!synced.ok()) return Halted(synced.error());
       Result<Problems> problems = applier_.Do(begin_.steps[i], pass);
       if (problems.ok() && problems.value().empty()) continue;
       if (!problems.ok()) {
@@ -81,20 +84,29 @@ class Execution {
         if (!IsGoneParent(problems.error())) cause_ = problems.error();
         problems = Problems{{begin_.steps[i].path, problems.error().message()}};
       }
-      Before("write undo record");
-      const Status noted = file_.AppendUndo(i, problems.value());
+      Status noted = SyncBefore("sync what is done", Ended::kApplied);
       if (!noted.ok()) return Halted(noted.error());
-      return Backward(i, std::move(problems).value());
+      Before("write undo record");
+      noted = file_.AppendUndo(i, problems.value());
+      if (!noted.ok()) return Halted(noted.error());
+      return Backward(i, std::move(problems).value(), pass);
     }
     const Status finished = Finish();
     if (!finished.ok()) return Halted(finished.error());
     return report_;
   }
 
-  Result<CommitReport> Backward(std::size_t from, Problems problems) {
+  Result<CommitReport> Backward(std::size_t from, Problems problems, Pass pass) {
+    if (pass == Pass::kResuming) {
+      const Status attached = applier_.Reattach(from);
+      if (!attached.ok()) return Halted(attached.error());
+    }
     Problems left;
     for (std::size_t i = from + 1; i-- > 0;) {
       const Step& step = begin_.steps[i];
+      const bool turns = i < from && step.kind != begin_.steps[i + 1].kind;
+      const Status synced = turns ? SyncTurn(step) : Ok();
+      if (!synced.ok()) return Halted(synced.error());
       Result<Problems> met = applier_.Undo(step, i < from);
       if (!met.ok()) {
         // A full disk gets room again; until then the rest of the undo waits for Recover().
@@ -127,6 +139,20 @@ class Execution {
         .WithContext("commit " + begin_.set.id + " was cut short");
   }
 
+  Status SyncBefore(std::string_view what, Ended ended) {
+    Before(what);
+    return SyncSteps(dirs_, begin_, index_, ended);
+  }
+
+  // Steps of one kind do not build upon each other, those of another kind may. So that each is
+  // found done or undone by a second try, what is undone so far is on the disk before `step` is
+  // undone.
+  Status SyncTurn(const Step& step) {
+    const bool is_mark = step.kind == StepKind::kMark || step.kind == StepKind::kDetach;
+    if (is_mark) return Ok();  // It syncs by itself.
+    return SyncBefore("sync what is undone", step.unlocks ? Ended::kUndone : Ended::kApplied);
+  }
+
   Status OpenUndoDir() {
     const Fd undo = TRY(OpenDirBeneath(dirs_.private_dir, "undo"));
     const std::string& id = begin_.set.id;
@@ -138,8 +164,7 @@ class Execution {
   }
 
   Status Finish() {
-    Before("sync");
-    TRY(SyncSteps(dirs_, begin_, index_));
+    TRY(SyncBefore("sync", Ended::kApplied));
     const std::vector<Left> left = TRY(WhatIsLeft());
     TRY(MarkRolledBack());
     Before("write applied record");
@@ -207,11 +232,12 @@ class Execution {
   }
 
   Status EndUndo(Problems* left) {
-    Before("sync");
-    TRY(SyncSteps(dirs_, begin_, index_));
     if (left->empty()) {
       Before("remove undo directory");
       TRY(RemoveIfEmpty(dirs_.private_dir, UndoDir(begin_.set.id)));
+    }
+    TRY(SyncBefore("sync", Ended::kUndone));
+    if (left->empty()) {
       Before("write undone record");
       TRY(file_.AppendUndone());
       // Only now: until then a second try at the undo looks for them.
@@ -280,7 +306,7 @@ Result<JournalFile> Decide(const JournalDirs& dirs, const SetIndex& index,
   begin->steps = PlanSteps(begin->set, index);
   TRY(Prepare(dirs, begin->set, index, options.before_step, &begin->steps));
   before("sync staged content");
-  TRY(SyncStagedContent(dirs.private_dir, begin->set, begin->stability));
+  TRY(SyncStagedContent(dirs.private_dir, begin->set, begin->stability, begin->steps));
   before("decide");
   return JournalFile::Create(dirs.journal, *begin);
 }
@@ -295,7 +321,7 @@ Result<CommitReport> Finish(const JournalDirs& dirs, const std::string& id, Jour
   JournalFile file = TRY(JournalFile::Open(dirs.journal, id, journal.size));
   Execution execution(dirs, journal.begin, std::move(file), options);
   if (journal.state == JournalState::kUndoing) {
-    return execution.Backward(journal.undo_from, std::move(journal.problems));
+    return execution.Backward(journal.undo_from, std::move(journal.problems), Pass::kResuming);
   }
   return execution.Forward(Pass::kResuming);
 }

@@ -53,7 +53,8 @@ TEST_F(CommitTest, MakesEveryKindOfChange) {
   };
   EXPECT_EQ(names(),
             ".bailiff b becomes_dir becomes_file c1 c2 c3 destination hard1 hard2 kept.txt link "
-            "moved new odder \x1b name pair1 read_only script.sh source swap1 swap2 three.txt ");
+            "link_that_moved moved new odder \x1b name pair1 pair_moved read_only script.sh source "
+            "swap1 swap2 three.txt ");
   // Modes and times are those that were decided, and a move keeps its own.
   const std::string after = tree_.Snapshot();
   for (const char* line :

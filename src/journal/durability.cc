@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <optional>
 #include <set>
 
 #include "journal/inspect.h"
@@ -34,37 +35,49 @@ Status SyncFile(const Fd& root, const std::string& path) {
 
 }  // namespace
 
-Status SyncStagedContent(const Fd& private_dir, const ChangeSet& set, Stability stability) {
+Status SyncStagedContent(const Fd& private_dir, const ChangeSet& set, Stability stability,
+                         const std::vector<Step>& steps) {
   const std::string stage = "stage/" + set.id;
   std::vector<const std::string*> files;
   for (const Change& change : set.changes) {
     const bool staged = !change.content.path.empty() && !change.Has(ChangeFlag::kRestored);
     if (staged && change.type == EntryType::kFile) files.push_back(&change.content.path);
   }
-  if (files.size() > kSyncOneByOneMax && stability == Stability::kStrong) {
-    return SyncFilesystem(private_dir);
+  std::vector<const std::string*> prepared;
+  for (const Step& step : steps) {
+    const bool is_dir = step.kind == StepKind::kAttach && step.after.type == EntryType::kDir;
+    if (is_dir && IsBelow(step.store, stage)) prepared.push_back(&step.store);
   }
+  const bool many = files.size() + prepared.size() > kSyncOneByOneMax;
+  if (many && stability == Stability::kStrong) return SyncFilesystem(private_dir);
   for (const std::string* path : files) TRY(SyncFile(private_dir, *path));
+  for (const std::string* path : prepared) TRY(SyncDir(private_dir, *path));
   TRY(SyncDir(private_dir, stage));
   TRY(SyncDir(private_dir, "stage"));
   TRY(SyncDir(private_dir, "undo"));
   return Fsync(private_dir);
 }
 
-Status SyncSteps(const JournalDirs& dirs, const Begin& begin, const SetIndex& index) {
-  const std::string id = begin.set.id;
+Status SyncSteps(const JournalDirs& dirs, const Begin& begin, const SetIndex& index, Ended ended) {
   std::set<std::string> parents;
   std::set<std::string> files;
   for (const Step& step : begin.steps) {
     if (step.kind == StepKind::kMark) continue;
-    if (step.kind == StepKind::kMetadata) {
+    const bool in_base = step.kind == StepKind::kDetach || step.unlocks;
+    const bool is_there = in_base == (ended == Ended::kUndone);
+    std::optional<std::string> path = step.path;
+    if (!is_there) path = in_base ? index.ToFinal(step.path) : index.ToBase(step.path);
+    const bool is_metadata = step.kind == StepKind::kMetadata;
+    if (is_metadata && path.has_value()) {
       const bool is_file = step.before.type == EntryType::kFile;
-      (is_file ? files : parents).insert(step.path);
-      continue;
+      (is_file ? files : parents).insert(*path);
     }
-    const std::string parent(ParentOf(step.path));
+    // Also of a symbolic link's metadata: it has no other way to the disk.
+    if (is_metadata && step.before.type != EntryType::kSymlink) continue;
+    std::string parent(ParentOf(step.path));
+    if (!is_there)
+      parent = (in_base ? index.ToFinal(parent) : index.ToBase(parent)).value_or(parent);
     parents.insert(parent);
-    if (step.kind == StepKind::kDetach) parents.insert(index.ToFinal(parent).value_or(parent));
   }
   const bool many = parents.size() + files.size() > kSyncOneByOneMax;
   if (many && begin.stability == Stability::kStrong) return SyncFilesystem(dirs.workspace);
@@ -73,8 +86,14 @@ Status SyncSteps(const JournalDirs& dirs, const Begin& begin, const SetIndex& in
     if (!synced.ok() && !IsGoneParent(synced.error())) return synced;
   }
   for (const std::string& path : parents) TRY(SyncDir(dirs.workspace, path));
-  for (const char* dir : {"undo/", "stage/"}) TRY(SyncDir(dirs.private_dir, dir + id));
-  TRY(SyncDir(dirs.private_dir, "undo"));
+  TRY(SyncStores(dirs.private_dir, begin));
+  return SyncDir(dirs.private_dir, "undo");
+}
+
+Status SyncStores(const Fd& private_dir, const Begin& begin) {
+  std::set<std::string> dirs = {"undo/" + begin.set.id, "stage/" + begin.set.id};
+  for (const Step& step : begin.steps) dirs.emplace(ParentOf(step.store));
+  for (const std::string& dir : dirs) TRY(SyncDir(private_dir, dir));
   return Ok();
 }
 

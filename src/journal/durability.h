@@ -9,10 +9,17 @@ namespace bailiff {
 // cheaper. Only where that call works: not on FUSE and the like.
 inline constexpr std::size_t kSyncOneByOneMax = 16;
 
-// Makes staged content, and the names that lead to it, durable.
-Status SyncStagedContent(const Fd& private_dir, const ChangeSet& set, Stability stability);
+// Makes staged content, what Prepare() made for `steps`, and the names that lead to it durable.
+Status SyncStagedContent(const Fd& private_dir, const ChangeSet& set, Stability stability,
+                         const std::vector<Step>& steps = {});
+
+// Whether paths are those of the final tree or, again, those of the base.
+enum class Ended : std::uint8_t { kApplied, kUndone };
 
 // Makes durable what the steps changed, done or undone.
-Status SyncSteps(const JournalDirs& dirs, const Begin& begin, const SetIndex& index);
+Status SyncSteps(const JournalDirs& dirs, const Begin& begin, const SetIndex& index, Ended ended);
+
+// Makes durable which entries lie in the private directory for the steps.
+Status SyncStores(const Fd& private_dir, const Begin& begin);
 
 }  // namespace bailiff
