@@ -124,7 +124,7 @@ std::string Fill(const std::function<std::string(std::size_t)>& line,
   return text;
 }
 
-TEST(DiffTextTest, IsBoundedInWorkForHostileTexts) {
+TEST(DiffTextTest, IsBoundedInTimeForHostileTexts) {
   const auto fixed = [](const char* line) { return [line](std::size_t) { return line; }; };
   const auto number = [](std::size_t factor, std::size_t modulus) {
     return [=](std::size_t i) { return fmt::format("{:06}\n", i * factor % modulus); };

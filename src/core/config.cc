@@ -18,12 +18,28 @@ Error Bad(const std::string& path, const std::string& key, const std::string& wh
   return Error(ErrorCode::kInvalidArgument, path + ": " + key + ": " + what);
 }
 
-// toml++ 3.3 asserts what is wrong of these when it looks for white space (undefined behaviour).
-// U+FB26 to U+FEFE, in UTF-8 from EF AC A6 to EF BB BE: presentation forms, which nobody types.
-bool HasUnreadableCharacter(std::string_view text) {
-  for (std::size_t at = text.find('\xef'); at != text.npos; at = text.find('\xef', at + 1)) {
-    const std::string_view character = text.substr(at, 3);
-    if (character >= "\xef\xac\xa6" && character <= "\xef\xbb\xbe") return true;
+// Whether there is a byte beyond ASCII outside of strings and comments. No setting needs one, and
+// where toml++ 3.3 looks for white space there, most of them are undefined behaviour.
+bool HasBareNonAscii(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  std::string quote;  // Of the string that goes on; "\n" for a comment.
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    const std::string_view rest = text.substr(at);
+    if (!quote.empty()) {
+      if (c == '\\' && quote.front() == '"') {
+        ++at;
+      } else if (rest.starts_with(quote)) {
+        at += quote.size() - 1;
+        quote.clear();
+      }
+      continue;
+    }
+    if (static_cast<unsigned char>(c) >= 0x80) return true;
+    if (c == '#') quote = "\n";
+    if (c != '"' && c != '\'') continue;
+    quote.assign(rest.starts_with(std::string(3, c)) ? 3 : 1, c);
+    at += quote.size() - 1;
   }
   return false;
 }
@@ -78,9 +94,10 @@ Result<Config> LoadConfig(const std::string& path, ConfigFile presence) {
     return std::move(file).error();
   }
   const std::string text = TRY(ReadAll(file.value(), kConfigBytesMax));
-  if (HasUnreadableCharacter(text)) {
-    return Error(ErrorCode::kInvalidArgument,
-                 path + ": holds a character from U+FB26 to U+FEFE, which cannot be read here");
+  if (HasBareNonAscii(text)) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        path + ": is not ASCII outside of strings and comments; settings have plain names");
   }
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
