@@ -132,4 +132,4 @@ demo: build
 
 clean:
 	@echo '== clean: build, build-*'
-	@rm -rf build build-lint build-test build-test-sanitize
+	@rm -rf build build-fuzz build-lint build-test build-test-sanitize
