@@ -46,10 +46,9 @@ Result<std::string> DoCommit(std::string_view request, const std::vector<Fd>& fd
   const std::string digest = reader.Bytes();
   CommitOptions options;
   options.rolls_back = reader.Bytes();
-  const std::string encoded = reader.Bytes();
+  ChangeSet set = TRY(Decode(reader.Bytes()));
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
-  const ChangeSet set = TRY(Decode(encoded));
-  const CommitReport report = TRY(Commit(dirs, set, digest, options));
+  const CommitReport report = TRY(Commit(dirs, std::move(set), digest, options));
   ByteWriter writer;
   WriteReport(report, &writer);
   return writer.Take();

@@ -281,15 +281,14 @@ Status CheckRoom(const JournalDirs& dirs) {
   return Ok();
 }
 
-Result<Begin> MakeBegin(const JournalDirs& dirs, const ChangeSet& set, Stability stability,
-                        const CommitOptions& options) {
-  Begin begin;
-  begin.rolls_back = RolledBackBy(set, options);
-  begin.stability = stability;
-  begin.root_ino = TRY(Stat(dirs.workspace)).st_ino;
-  begin.digest = Digest(set);
-  begin.set = set;
-  return begin;
+// All but the steps, for the set that it has.
+Status FillBegin(const JournalDirs& dirs, Stability stability, const CommitOptions& options,
+                 Begin* begin) {
+  begin->rolls_back = RolledBackBy(begin->set, options);
+  begin->stability = stability;
+  begin->root_ino = TRY(Stat(dirs.workspace)).st_ino;
+  begin->digest = Digest(begin->set);
+  return Ok();
 }
 
 // Everything up to the decision record. An error leaves nothing decided.
@@ -366,8 +365,11 @@ Result<bool> HasUndoDir(const Fd& private_dir, const std::string& id) {
 
 }  // namespace
 
-Result<CommitReport> Commit(const JournalDirs& dirs, const ChangeSet& set, std::string_view digest,
+Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet given, std::string_view digest,
                             const CommitOptions& options) {
+  Begin begin;
+  begin.set = std::move(given);  // A large one is in memory once.
+  const ChangeSet& set = begin.set;
   TRY(ValidateSet(set));
   if (Digest(set) != digest) {
     return Error(ErrorCode::kInvalidArgument,
@@ -385,7 +387,7 @@ Result<CommitReport> Commit(const JournalDirs& dirs, const ChangeSet& set, std::
   if (!conflicts.empty()) {
     return CommitReport{set.id, CommitOutcome::kConflict, std::move(conflicts)};
   }
-  Begin begin = TRY(MakeBegin(dirs, set, stability, options));
+  TRY(FillBegin(dirs, stability, options, &begin));
   Result<JournalFile> file = Decide(dirs, index, options, &begin);
   if (!file.ok() && IsGoneParent(file.error())) {
     // Others removed what was there when it was looked at.

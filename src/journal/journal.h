@@ -54,7 +54,7 @@ struct CommitReport {
 //
 // Errors: kInvalidArgument for a wrong digest; kResourceExhausted when the disk is full (nothing is
 //         applied); kIo, after which Recover() must run before another commit.
-Result<CommitReport> Commit(const JournalDirs& dirs, const ChangeSet& set, std::string_view digest,
+Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet set, std::string_view digest,
                             const CommitOptions& options = {});
 
 // Finishes or undoes every commit that was cut short. Safe to run at any time under the lock, and
