@@ -74,7 +74,6 @@ TEST_P(PlanTest, PutsEachStepBeforeWhatWouldPreventIt) {
   const Plan plan = PlanSandbox(inputs_);
   const std::pair<ChildOpKind, ChildOpKind> pairs[] = {
       {ChildOpKind::kCloseOthers, ChildOpKind::kAwaitParent},
-      {ChildOpKind::kAwaitParent, ChildOpKind::kSetIds},
       {ChildOpKind::kSetIds, ChildOpKind::kMakePrivate},
       {ChildOpKind::kMakePrivate, ChildOpKind::kCloneTree},
       {ChildOpKind::kBind, ChildOpKind::kPivot},
@@ -102,6 +101,12 @@ TEST_P(PlanTest, PutsEachStepBeforeWhatWouldPreventIt) {
     EXPECT_LT(FindLast(plan, before), *Find(plan, after));
   }
   EXPECT_EQ(plan.back().kind, ChildOpKind::kExec);
+}
+
+TEST_P(PlanTest, WaitsForItsIdsAndThenWithEveryLayerInPlaceForItsStart) {
+  const Plan plan = PlanSandbox(inputs_);
+  EXPECT_LT(*Find(plan, ChildOpKind::kAwaitParent), *Find(plan, ChildOpKind::kSetIds));
+  EXPECT_EQ(FindLast(plan, ChildOpKind::kAwaitParent), plan.size() - 2);
 }
 
 TEST_P(PlanTest, LocksItsMountsInASecondUserNamespaceAfterTheLastOne) {

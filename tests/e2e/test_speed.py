@@ -42,7 +42,10 @@ def synced(cli: Cli, mode: str) -> list[str]:
 
 @pytest.fixture(params=TIERS)
 def cli(request: pytest.FixtureRequest, bench: Bench) -> Cli:
-    return bench.workspace(request.param)
+    """A workspace in use: the first run makes its database, ledger and folders."""
+    cli = bench.workspace(request.param)
+    cli.ok(["exec", *python("open('/workspace/Reports/first', 'w')")])
+    return cli
 
 
 def test_a_discarded_run_syncs_its_records_and_nothing_else(cli: Cli) -> None:
@@ -89,9 +92,9 @@ def test_a_commit_looks_only_at_what_changed(bench: Bench) -> None:
         cli = bench.workspace("privileged")
         for number in range(files):
             cli.write(f"projects/case{number % 10}/{number}", b"x")
-        change = python("for i in range(10):\n    open(f'/workspace/projects/case{i}/{i}', 'a').write('y')")
-        lines = traced(cli, "%file,%desc", ["exec", *change])
-        # How often the monitor looks at the cgroup depends on the time it takes.
-        calls[files] = len([line for line in lines if "cgroup" not in line and "poll" not in line])
+        change = python("for i in range(10):\n"
+                        "    open(f'/workspace/projects/case{i}/{i}', 'a').write('y')")  # fmt: skip
+        calls[files] = len(traced(cli, "%file,%desc", ["exec", *change]))
         assert cli.json(["list"])["executions"][0]["changes"]["modified"] == 10
-    assert abs(calls[1_000] - calls[20]) < 100, calls
+    # A look at each file would be 980 more; how often the monitor looks at its cgroup varies.
+    assert calls[1_000] < calls[20] + 500, calls
