@@ -86,6 +86,24 @@ TEST_F(LedgerTest, KeepsItsKeyToItself) {
   EXPECT_THAT(TryOpen(), FailsWith(ErrorCode::kPermissionDenied));
 }
 
+// Its usual form is read without the library's reader; this one has a line before it.
+TEST_F(LedgerTest, ReadsItsKeyInAnUnusualForm) {
+  const std::string public_key = Open().PublicKeyPem();
+  const std::string pem = ReadWhole(dir_, "key.pem", 4096).value();
+  ASSERT_THAT(ReplaceFile(dir_, "key.pem", "restored from a backup\n" + pem, 0600), IsOk());
+  EXPECT_EQ(Open().PublicKeyPem(), public_key);
+  EXPECT_EQ(ReadWhole(dir_, "key.pub", 4096).value(), public_key);
+}
+
+TEST_F(LedgerTest, ARecordMayBecomeDurableWithTheNext) {
+  Ledger ledger = Open();
+  ASSERT_THAT(ledger.Append("decided", {}, Ledger::Sync::kWithNext), IsOk());
+  ASSERT_THAT(ledger.Append("finished", {}), IsOk());
+  ASSERT_THAT(ledger.Append("decided", {}, Ledger::Sync::kWithNext), IsOk());
+  ASSERT_THAT(ledger.Checkpoint(), IsOk());
+  EXPECT_EQ(VerifyAll().finding, LedgerFinding::kOk);
+}
+
 TEST_F(LedgerTest, RefusesAnotherWorkspace) {
   Open();
   EXPECT_THAT(Ledger::Open(dir_, "ws-2", clock_), FailsWith(ErrorCode::kConflict));

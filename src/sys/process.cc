@@ -112,8 +112,8 @@ Result<Process> CloneSharing(std::uint64_t flags, const ChildStack& stack, void 
   sigset_t before;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, &before);
-  const int pid = ::clone(enter, top, static_cast<int>(flags) | CLONE_VM | CLONE_PIDFD | SIGCHLD,
-                          call, &pidfd);
+  const int pid =
+      ::clone(enter, top, static_cast<int>(flags) | CLONE_VM | CLONE_PIDFD | SIGCHLD, call, &pidfd);
   const int sys_errno = errno;
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return Error::FromErrno(sys_errno, "clone");

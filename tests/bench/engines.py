@@ -71,7 +71,9 @@ class Places:
 
     def __init__(self, top: pathlib.Path, binary: str) -> None:
         self.top = top
-        self.binary = binary
+        # The repository may lie where another user cannot go.
+        self.binary = shutil.copy2(binary, top / "bailiff")
+        os.chmod(self.binary, 0o755)
         self.rootfs = top / "rootfs"
         self._holder: int | None = None
         top.chmod(0o755)
@@ -86,7 +88,7 @@ class Places:
             os.waitpid(self._holder, 0)
 
     def bailiff(self, workspace: pathlib.Path) -> list[str]:
-        return [self.binary, "--workspace", str(workspace), "--state", f"{workspace}.state", "-q"]
+        return [str(self.binary), "--workspace", str(workspace), "--state", f"{workspace}.state", "-q"]
 
     def make_workspace(self, name: str, user: int | None = None) -> pathlib.Path:
         place = self.top / (f"user{user}" if user else "root")
