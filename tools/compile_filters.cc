@@ -18,15 +18,20 @@ void Print(const char* name, const std::vector<sock_filter>& filter) {
 }  // namespace
 
 int main() {
+  using bailiff::Tier;
   const auto sandbox = bailiff::BuildSeccompPolicy();
+  const auto privileged = bailiff::BuildRenameFilter(Tier::kPrivileged);
+  const auto rootless = bailiff::BuildRenameFilter(Tier::kRootless);
   const auto clerk = bailiff::BuildClerkPolicy();
-  if (!sandbox.ok() || !clerk.ok()) {
-    const bailiff::Error& error = sandbox.ok() ? clerk.error() : sandbox.error();
-    std::fprintf(stderr, "compile_filters: %s\n", error.message().c_str());
+  for (const bool built : {sandbox.ok(), privileged.ok(), rootless.ok(), clerk.ok()}) {
+    if (built) continue;
+    std::fprintf(stderr, "compile_filters: libseccomp cannot make a filter\n");
     return 1;
   }
   Print("kCalls", sandbox.value().calls);
   Print("kArguments", sandbox.value().arguments);
+  Print("kRenamesPrivileged", privileged.value());
+  Print("kRenamesRootless", rootless.value());
   Print("kClerk", clerk.value());
   return 0;
 }

@@ -121,6 +121,7 @@ constexpr Step kSteps[] = {
     {ChildOpKind::kLandlockAllow, ChildLandlockAllow},
     {ChildOpKind::kLandlockEnforce, ChildLandlockEnforce},
     {ChildOpKind::kSeccomp, ChildSeccomp},
+    {ChildOpKind::kSupervise, ChildSupervise},
     {ChildOpKind::kProve, ChildProve},
     {ChildOpKind::kExec, ChildExec},
     {ChildOpKind::kExit, Exit},

@@ -40,6 +40,8 @@ enum class Slot : std::int8_t {
   kCgroupMemory,  // Files `tasks` of v1 leaves.
   kCgroupPids,
   kCgroupCpu,
+  kInitChannel,  // Between pid 1 and the program's process, until that runs the program.
+  kChannel,
   kCount,
 };
 
@@ -96,6 +98,7 @@ enum class ChildOpKind : std::uint8_t {
   kLandlockAllow,    // Below `path`, rights `flags`, in the ruleset `from`.
   kLandlockEnforce,  // from
   kSeccomp,          // filter
+  kSupervise,        // As kSeccomp, and pid 1 answers the calls of which `filter` notifies.
   kProve,            // The kernel says that the ChildFact `number` holds; EPERM when not.
   kExec,             // The first of `list` that can be executed, with argv and envp.
   kExit,             // Exit with success. Ends a plan that has no program.

@@ -62,7 +62,9 @@ long ChildPlaceStdio(const ChildOp& op);
 long ChildChangeDir(const ChildOp& op);
 long ChildExec(const ChildOp& op);
 
-// child_init.cc: forks, and returns in the child only; the parent is pid 1 from then on.
+// child_init.cc: forks, and returns in the child only; the parent is pid 1 from then on, and
+// supervises its child from ChildSupervise() on.
 long ChildFork(const ChildOp& op);
+long ChildSupervise(const ChildOp& op);
 
 }  // namespace bailiff

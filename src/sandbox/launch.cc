@@ -235,6 +235,7 @@ Status Launcher::PrepareTier() {
   guarantees.landlock = inputs_.landlock_abi;
   guarantees.network = spec_.network;
   if (inputs_.tier == Tier::kPrivileged) return PrepareMounts(root);
+  inputs_.carries_renames = true;
   inputs_.workspace_path = TRY(PathOf(fds_.workspace));
   TRY(RefuseMountsBelow(inputs_.workspace_path));
   inputs_.workspace_device = root.st_dev;
@@ -243,7 +244,8 @@ Status Launcher::PrepareTier() {
 }
 
 Status Launcher::PrepareMounts(const struct stat& root) {
-  RaiseRedirectMax();
+  // With longer ones than any path the kernel can carry every rename out, which is faster.
+  inputs_.carries_renames = RaiseRedirectMax() < PATH_MAX;
   Ownership ownership = TRY(TakeOwnership(fds_.workspace, root));
   inputs_.outside_uid = ownership.lease.uid;
   inputs_.outside_gid = ownership.gid;
@@ -271,7 +273,8 @@ IdMaps Launcher::Maps() const {
 }
 
 Status Launcher::Start() {
-  const SeccompFilters seccomp = SandboxFilters();
+  SeccompFilters seccomp = SandboxFilters();
+  if (inputs_.carries_renames) seccomp.renames = RenameFilter(inputs_.tier);
   auto [sync, child_sync] = TRY(MakeMessageSocket());
   auto [status, child_status] = TRY(MakePipe());
   const auto number = [](const Fd& fd) { return fd.valid() ? fd.get() : -1; };

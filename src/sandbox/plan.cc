@@ -154,6 +154,7 @@ void AddStart(const PlanInputs& inputs, Plan* plan) {
   plan->push_back({.kind = ChildOpKind::kChangeDir,
                    .path = inputs.spec->cwd,
                    .what = "enter " + inputs.spec->cwd});
+  Add(ChildOpKind::kResetSignals, "reset signals", plan);
 }
 
 // What the newest ABI both sides know can refuse. Writing is allowed below three directories; to
@@ -191,13 +192,26 @@ void AddLandlock(const PlanInputs& inputs, Plan* plan) {
                    .what = "enforce landlock ruleset"});
 }
 
+// The same rules once more: no signal of the program's reaches out of its own domain to pid 1.
+// Rules with nothing but that scope would refuse renames from one directory to another.
+void AddScope(const PlanInputs& inputs, Plan* plan) {
+  if (inputs.landlock_abi < 6) return;
+  plan->push_back({.kind = ChildOpKind::kLandlockEnforce,
+                   .from = Slot::kRuleset,
+                   .what = "enforce landlock ruleset apart from pid 1"});
+}
+
 void AddSeccomp(const PlanInputs& /*inputs*/, Plan* plan) {
-  Add(ChildOpKind::kResetSignals, "reset signals", plan);
   for (const SeccompFilter filter : {SeccompFilter::kCalls, SeccompFilter::kArguments}) {
     plan->push_back({.kind = ChildOpKind::kSeccomp,
                      .number = static_cast<std::uint64_t>(filter),
                      .what = "install seccomp filter"});
   }
+}
+
+void AddSupervision(const PlanInputs& inputs, Plan* plan) {
+  if (!inputs.carries_renames) return;
+  Add(ChildOpKind::kSupervise, "let pid 1 carry renames out", plan);
 }
 
 // Each step before could have failed to do what it said, on a kernel with a bug or under a tracer
@@ -262,10 +276,12 @@ constexpr Phase kSandboxPhases[] = {
     {AddHandOver, "the upper layer exists now, and nothing after this can change which it is"},
     {AddLock, "after the last mount, since none can be made or undone afterwards"},
     {AddDrop, "after the last step that needs a capability"},
+    {AddLandlock, "after no_new_privs, which it needs; binds pid 1 too"},
+    {AddSeccomp, "after the last call that it refuses; binds pid 1 too"},
     {AddInit, "after the last change of ids, which would clear the parent-death signal"},
     {AddStart, "in the program's process only: pid 1 keeps its own limits and descriptors"},
-    {AddLandlock, "after no_new_privs, which it needs, and after the working directory is found"},
-    {AddSeccomp, "last, since it refuses most of the calls above"},
+    {AddScope, "after the fork: pid 1 is to be outside of it"},
+    {AddSupervision, "last of the layers, since pid 1 must not have to answer itself"},
     {AddProof, "when every layer is there, and nothing can be changed any more"},
     {AddExec, "the program's own code runs from here on"},
 };

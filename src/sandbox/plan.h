@@ -46,6 +46,8 @@ struct PlanInputs {
   bool pids_limited = false;      // By a cgroup: no RLIMIT_NPROC then.
   std::vector<int> cgroup_tasks;  // Descriptors of the parent: files to join v1 cgroups by.
 
+  bool carries_renames = false;  // Pid 1, for the program: see child_rename.h.
+
   uid_t outside_uid = 0;  // Privileged tier: who owns the upper layer.
   gid_t outside_gid = 0;
   mode_t root_mode = 0755;  // Of the workspace's root.

@@ -41,6 +41,7 @@ class PlanTest : public testing::TestWithParam<Case> {
     inputs_.spec = &spec_;
     inputs_.tier = GetParam().tier;
     inputs_.landlock_abi = 6;
+    inputs_.carries_renames = true;
     inputs_.outside_uid = 2'000'000'007;
     inputs_.outside_gid = 2'000'000'007;
     inputs_.workspace_path = "/srv/files";
@@ -88,10 +89,11 @@ TEST_P(PlanTest, PutsEachStepBeforeWhatWouldPreventIt) {
       {ChildOpKind::kDieWithParent, ChildOpKind::kFork},
       {ChildOpKind::kFork, ChildOpKind::kPlaceStdio},
       {ChildOpKind::kFork, ChildOpKind::kSetLimit},
-      {ChildOpKind::kChangeDir, ChildOpKind::kLandlockEnforce},
-      {ChildOpKind::kLandlockEnforce, ChildOpKind::kSeccomp},
-      {ChildOpKind::kResetSignals, ChildOpKind::kSeccomp},
-      {ChildOpKind::kSeccomp, ChildOpKind::kProve},
+      {ChildOpKind::kLandlockEnforce, ChildOpKind::kSupervise},
+      {ChildOpKind::kSeccomp, ChildOpKind::kFork},
+      {ChildOpKind::kFork, ChildOpKind::kResetSignals},
+      {ChildOpKind::kPlaceStdio, ChildOpKind::kSupervise},
+      {ChildOpKind::kSupervise, ChildOpKind::kProve},
       {ChildOpKind::kProve, ChildOpKind::kExec},
   };
   for (const auto& [before, after] : pairs) {
@@ -117,6 +119,14 @@ TEST_P(PlanTest, LocksItsMountsInASecondUserNamespaceAfterTheLastOne) {
   EXPECT_LT(FindLast(plan, ChildOpKind::kBind), lock);
   EXPECT_LT(FindLast(plan, ChildOpKind::kPivot), lock);
   EXPECT_LT(lock, *Find(plan, ChildOpKind::kDropPrivileges));
+}
+
+TEST_P(PlanTest, ConfinesPidOneAndThenTheProgramOnceMore) {
+  const std::string text = Describe(PlanSandbox(inputs_));
+  const std::size_t fork = text.find("fork the program's process");
+  EXPECT_LT(text.find("enforce landlock ruleset\n"), text.find("install seccomp filter"));
+  EXPECT_LT(text.rfind("install seccomp filter"), fork);
+  EXPECT_GT(text.find("enforce landlock ruleset apart from pid 1"), fork);
 }
 
 TEST_P(PlanTest, HasWordsForEveryStep) {
@@ -181,6 +191,12 @@ TEST_P(PlanTest, JoinsItsCgroupsBeforeAnythingThatCounts) {
   EXPECT_THAT(text, HasSubstr("close other descriptors\njoin cgroup\njoin cgroup\njoin cgroup\n"
                               "wait for the parent\n"));
   EXPECT_THAT(Describe(PlanSandbox(inputs_)), Not(HasSubstr("join cgroup")));
+}
+
+TEST_P(PlanTest, LeavesRenamesToTheKernelWhereItCanCarryThemOut) {
+  EXPECT_TRUE(Find(PlanSandbox(inputs_), ChildOpKind::kSupervise).has_value());
+  inputs_.carries_renames = false;
+  EXPECT_FALSE(Find(PlanSandbox(inputs_), ChildOpKind::kSupervise).has_value());
 }
 
 TEST_P(PlanTest, LimitsProcessesItselfOnlyWithoutACgroup) {

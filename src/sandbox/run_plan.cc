@@ -60,6 +60,7 @@ LoweredPlan::LoweredPlan(const Plan& plan, const SandboxSpec* spec, const Seccom
   if (seccomp != nullptr) {
     calls_ = ToProgram(seccomp->calls);
     arguments_ = ToProgram(seccomp->arguments);
+    renames_ = ToProgram(seccomp->renames);
   }
   lists_.reserve(plan.size());  // Pointers into it must stay valid.
   for (const PlanStep& step : plan) ops_.push_back(Lower(step));
@@ -85,6 +86,7 @@ ChildOp LoweredPlan::Lower(const PlanStep& step) {
     const bool calls = step.number == static_cast<std::uint64_t>(SeccompFilter::kCalls);
     op.filter = calls ? &calls_.value() : &arguments_.value();
   }
+  if (step.kind == ChildOpKind::kSupervise) op.filter = &renames_.value();
   if (step.kind == ChildOpKind::kExec) {
     op.argv = argv_.data();
     op.envp = envp_.data();

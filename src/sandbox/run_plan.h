@@ -31,6 +31,7 @@ class LoweredPlan {
   std::vector<char*> envp_;
   std::optional<sock_fprog> calls_;
   std::optional<sock_fprog> arguments_;
+  std::optional<sock_fprog> renames_;
 };
 
 // A process that walks a plan.

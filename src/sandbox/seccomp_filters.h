@@ -4,6 +4,8 @@
 
 #include <span>
 
+#include "sandbox/spec.h"
+
 namespace bailiff {
 
 // The filters of sandbox/seccomp_policy.h, as they were made when the program was built.
@@ -12,9 +14,11 @@ using SeccompProgram = std::span<const sock_filter>;
 struct SeccompFilters {
   SeccompProgram calls;
   SeccompProgram arguments;
+  SeccompProgram renames;  // Empty where the kernel carries renames out.
 };
 
-SeccompFilters SandboxFilters();
+SeccompFilters SandboxFilters();  // Without `renames`.
+SeccompProgram RenameFilter(Tier tier);
 SeccompProgram ClerkFilter();
 
 }  // namespace bailiff

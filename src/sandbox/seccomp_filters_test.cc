@@ -25,6 +25,11 @@ TEST(SeccompFiltersTest, AreWhatThePolicySays) {
   EXPECT_TRUE(Same(SandboxFilters().calls, sandbox.value().calls));
   EXPECT_TRUE(Same(SandboxFilters().arguments, sandbox.value().arguments));
   EXPECT_TRUE(Same(ClerkFilter(), clerk.value()));
+  for (const Tier tier : {Tier::kPrivileged, Tier::kRootless}) {
+    const Result<std::vector<sock_filter>> renames = BuildRenameFilter(tier);
+    ASSERT_THAT(renames, IsOk());
+    EXPECT_TRUE(Same(RenameFilter(tier), renames.value()));
+  }
 }
 
 }  // namespace

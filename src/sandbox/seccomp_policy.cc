@@ -548,6 +548,11 @@ Result<std::vector<sock_filter>> BuildArguments() {
   return filter.Export();
 }
 
+// A process that confines itself further must not be helped beyond that, so we are told.
+constexpr const char* kNotified[] = {"rename", "renameat", "renameat2", "landlock_restrict_self"};
+// Without privilege there are no redirects, and a link is never refused for want of one.
+constexpr const char* kNotifiedPrivileged[] = {"link", "linkat"};
+
 }  // namespace
 
 Result<SeccompPolicy> BuildSeccompPolicy() {
@@ -560,6 +565,15 @@ Result<SeccompPolicy> BuildSeccompPolicy() {
 Result<std::vector<sock_filter>> BuildClerkPolicy() {
   FilterBuilder filter(SCMP_ACT_ALLOW);
   for (const char* name : kDenied) filter.Add(SCMP_ACT_ERRNO(EPERM), name);
+  return filter.Export();
+}
+
+Result<std::vector<sock_filter>> BuildRenameFilter(Tier tier) {
+  FilterBuilder filter(SCMP_ACT_ALLOW);
+  for (const char* name : kNotified) filter.Add(SCMP_ACT_NOTIFY, name);
+  if (tier == Tier::kPrivileged) {
+    for (const char* name : kNotifiedPrivileged) filter.Add(SCMP_ACT_NOTIFY, name);
+  }
   return filter.Export();
 }
 

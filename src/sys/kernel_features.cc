@@ -134,12 +134,14 @@ Result<KernelFeatures> ProbeKernel(const Fd& directory) {
   return features;
 }
 
-void RaiseRedirectMax() {
-  if (ReadRedirectMax() >= kRedirectMaxWanted) return;
+int RaiseRedirectMax() {
+  const int present = ReadRedirectMax();
+  if (present >= kRedirectMaxWanted) return present;
   const Result<Fd> file = OpenPath(kRedirectMax, O_WRONLY);
-  if (!file.ok()) return;
-  // Without it long moves are EXDEV, which callers must handle in any case.
+  if (!file.ok()) return present;
+  // The present one says what came of it.
   (void)WriteAll(file.value(), std::to_string(kRedirectMaxWanted));
+  return ReadRedirectMax();
 }
 
 }  // namespace bailiff

@@ -36,7 +36,8 @@ Feature ProbeKeyrings();
 // Errors: kIo when not even trying is possible.
 Result<KernelFeatures> ProbeKernel(const Fd& directory);
 
-// Lets moved files and directories have paths of up to 4096 bytes, for the whole host. Best effort.
-void RaiseRedirectMax();
+// Lets moved files and directories have paths of up to 4096 bytes, for the whole host, if it may.
+// Returns how long they may be now; 0 if that is not known.
+int RaiseRedirectMax();
 
 }  // namespace bailiff
