@@ -276,6 +276,36 @@ TEST_F(CaptureUserTest, FindsMovesByContent) {
                           "move empty (from none)", "create equal-size", "delete size"));
 }
 
+// As pid 1 of a sandbox leaves a directory that it moved: new, with the times that it had.
+TEST_F(CaptureUserTest, FindsDirectoriesThatMovedByWhatIsInThem) {
+  for (const char* dir : {"d/in", "e", "gone"}) MakeDirs(world_.Base(dir));
+  for (const char* file : {"d/a", "d/b", "d/in/c", "e/x", "e/y", "gone/z"}) {
+    OldFile(world_.Base(file), file);
+  }
+  world_.Run([](const std::string& root) {
+    MakeDirs(root + "moved/in");
+    for (const char* name : {"a", "b", "in/c"}) {
+      Move(root + "d/" + name, root + "moved/" + name);
+    }
+    Remove(root + "d/in");
+    Remove(root + "d");
+    Write(root + "moved/b", "changed");
+    MakeDirs(root + "mixed");
+    for (const char* name : {"1", "2", "3"}) Write(root + "mixed/" + name, name);
+    Move(root + "e/x", root + "mixed/x");
+    Remove(root + "e/y");
+    Remove(root + "e");
+    Remove(root + "gone/z");
+    Remove(root + "gone");
+    MakeDirs(root + "new");
+  });
+  EXPECT_THAT(
+      Describe(world_.CaptureAndProve()),
+      ElementsAre("delete e/", "delete e/y", "delete gone/", "delete gone/z", "create mixed/",
+                  "create mixed/1", "create mixed/2", "create mixed/3", "move mixed/x (from e/x)",
+                  "move moved/ (from d)", "modify moved/b (from d/b)", "create new/"));
+}
+
 TEST_F(CaptureUserTest, PairsEachFileThatIsGoneOnce) {
   OldFile(world_.Base("a1"), "same");
   OldFile(world_.Base("a2"), "same");

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "changeset/capture_dirs.h"
 #include "changeset/capture_files.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
@@ -31,14 +32,26 @@ class Pairer {
     return Ok();
   }
 
+  // Without redirects a directory that moved is a new one.
+  Status PairDirsByContent() {
+    if (options_.attributes != OverlayAttributes::kUser) return Ok();
+    const MovedDirs moved = TRY(MovedDirs::Find(pairs_, &base_, options_));
+    for (std::size_t i = 1; i < nodes().size(); ++i) {
+      TRY(LookBelowNewDir(i));
+      if (nodes()[i].kind != Node::Kind::kDir || nodes()[i].paired) continue;
+      const std::optional<MovedDirs::Match> match = moved.For(pairs_, i);
+      if (match.has_value()) PairNewDir(i, match->path, match->identity);
+    }
+    return Ok();
+  }
+
   // A directory that was removed and made again stands for the old one, unless that moved away.
   Status PairDirsMadeAgain() {
     for (std::size_t i = 1; i < nodes().size(); ++i) {
-      Node& node = nodes()[i];
-      const Node& parent = nodes()[node.parent];
-      if (!parent.paired) continue;
-      if (!parent.merged) TRY(LookAtOwnBase(parent, &node));
-      PairMadeAgain(i);
+      TRY(LookBelowNewDir(i));
+      const Node& node = nodes()[i];
+      if (node.kind != Node::Kind::kDir || node.paired || !nodes()[node.parent].paired) continue;
+      if (node.own.Is(EntryType::kDir)) PairNewDir(i, node.own_base, node.own.identity);
     }
     return Ok();
   }
@@ -146,13 +159,21 @@ class Pairer {
     return Ok();
   }
 
-  void PairMadeAgain(std::size_t index) {
+  // What a directory that is paired now has the base entries of, if it was not before.
+  Status LookBelowNewDir(std::size_t index) {
     Node& node = nodes()[index];
-    if (node.kind != Node::Kind::kDir || node.paired || !node.own.Is(EntryType::kDir)) return;
-    if (!pairs_.by_base.emplace(node.own_base, index).second) return;
+    const Node& parent = nodes()[node.parent];
+    if (!parent.paired || parent.merged || !node.own_base.empty()) return Ok();
+    return LookAtOwnBase(parent, &node);
+  }
+
+  // Nothing of the base shows through it.
+  void PairNewDir(std::size_t index, const std::string& path, const Identity& identity) {
+    if (!pairs_.by_base.emplace(path, index).second) return;
+    Node& node = nodes()[index];
     node.paired = true;
-    node.base_path = node.own_base;
-    node.base = node.own.identity;
+    node.base_path = path;
+    node.base = identity;
   }
 
   Pairs& pairs_;
@@ -204,6 +225,7 @@ Result<Pairs> PairWithBase(Upper upper, const Fd& upper_root, Base* base,
   pairs.by_base.emplace("", 0);
   Pairer pairer(&pairs, base, options);
   TRY(pairer.PairWhatTheKernelSays());
+  TRY(pairer.PairDirsByContent());
   TRY(pairer.PairDirsMadeAgain());
   TRY(PairFiles(&pairs, upper_root, base, options));
   for (const auto& [path, index] : pairs.by_base) {

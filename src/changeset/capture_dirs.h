@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "changeset/capture_pairs.h"
+
+namespace bailiff {
+
+// Directories of the base that moved, in an upper layer that has no redirects: there a new
+// directory with the same content stands for each of them.
+class MovedDirs {
+ public:
+  // Reads the base directories that are not where they were, and those below them; no content.
+  // Bounded by CaptureOptions::files_max. Errors: as Capture().
+  static Result<MovedDirs> Find(const Pairs& pairs, Base* base, const CaptureOptions& options);
+
+  struct Match {
+    std::string path;
+    Identity identity;
+  };
+  // The base directory that the unpaired upper directory `index` most likely is: one with the same
+  // time, or one with which it has an unchanged entry and at least half of the names in common.
+  // Nothing when there is none that `pairs` has not paired yet.
+  std::optional<Match> For(const Pairs& pairs, std::size_t index) const;
+
+ private:
+  struct Dir {
+    Match match;
+    std::vector<std::string> names;  // Sorted.
+  };
+
+  Status Add(const std::string& path, const BaseEntry& entry, std::size_t dirs_max);
+  Status AddBelow(std::size_t dir, std::size_t dirs_max);
+
+  Base* base_ = nullptr;
+  std::vector<Dir> dirs_;
+  std::unordered_map<std::string, std::vector<std::size_t>> by_trait_;
+  std::vector<std::vector<std::size_t>> children_;  // Of each upper node.
+};
+
+}  // namespace bailiff
