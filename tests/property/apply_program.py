@@ -1,10 +1,8 @@
 """Carries out programs of file operations: the same text natively and in a sandbox.
 
-Reads {"jobs": [{"dir": [name...], "ops": [[operation, argument...]...]}...], "pin": bool} from the
-file named or from standard input, and prints {"results": [[outcome...]...]}: for each operation 0,
-the errno it failed with, or "pinned" for a rename that was left out, as overlays differ there: one
-of a name of a file onto another, and, with "pin", one of a directory that was there at the start.
-Names are bytes, written as Latin-1.
+Reads {"jobs": [{"dir": [name...], "ops": [[operation, argument...]...]}...]} from the file named or
+from standard input, and prints {"results": [[outcome...]...]}: for each operation 0 or the errno it
+failed with. Names are bytes, written as Latin-1.
 """
 
 import errno
@@ -100,33 +98,9 @@ OPERATIONS = {
 }
 
 
-def directories_below(top):
-    found = set()
-    for here, _, _, descriptor in os.fwalk(top):
-        status = os.fstat(descriptor)
-        found.add((status.st_dev, status.st_ino))
-    return found
-
-
-def is_pinned(operation, pinned):
-    if operation[0] != "rename":
-        return False
-    try:
-        status = os.lstat(raw(operation[1]))
-        if (status.st_dev, status.st_ino) in pinned:
-            return True
-        return operation[1] != operation[2] and os.path.samestat(status, os.lstat(raw(operation[2])))
-    except OSError:
-        return False
-
-
-def apply(operations, pin):
-    pinned = directories_below(b".") if pin else set()
+def apply(operations):
     outcomes = []
     for operation in operations:
-        if is_pinned(operation, pinned):
-            outcomes.append("pinned")
-            continue
         try:
             OPERATIONS[operation[0]](*operation[1:])
             outcomes.append(0)
@@ -144,7 +118,7 @@ def main(text):
         os.fchdir(start)
         for name in job["dir"]:  # One by one: all together may be longer than PATH_MAX.
             os.chdir(raw(name))
-        results.append(apply(job["ops"], request.get("pin", False)))
+        results.append(apply(job["ops"]))
     print(json.dumps({"results": results}))
 
 

@@ -36,11 +36,8 @@ class KernelDiffers(Exception):
     """Operations with which an overlay of this kernel does otherwise: {(program, operation)}."""
 
 
-def is_kernels(want: int, have: int, before: list[Operation], tier: str) -> bool:
+def is_kernels(want: int, have: int, before: list[Operation]) -> bool:
     """Whether another outcome is the kernel's doing, given the operations before."""
-    if have == errno.EXDEV and tier == "privileged":  # A path too long for a redirect.
-        redirect_max = Path("/sys/module/overlay/parameters/redirect_max")
-        return int(redirect_max.read_text()) < os.pathconf("/", "PC_PATH_MAX")
     # Two names of one file may be two inodes, and one not see that the other got another mode.
     return want == errno.EACCES and have == 0 and any(op[0] == "link" for op in before)
 
@@ -55,13 +52,13 @@ class Trial:
     redo: bool = False  # Roll the rollback back too.
 
 
-def outcome_text(outcome: int | str) -> str:
-    return errno.errorcode.get(outcome, str(outcome)) if isinstance(outcome, int) else outcome
+def outcome_text(outcome: int) -> str:
+    return errno.errorcode.get(outcome, str(outcome))
 
 
-def jobs(programs: list[Program], ops: Callable[[Program], list[Operation]], pin: bool) -> bytes:
+def jobs(programs: list[Program], ops: Callable[[Program], list[Operation]]) -> bytes:
     listed = [{"dir": program.dir, "ops": ops(program)} for program in programs]
-    return json.dumps({"jobs": listed, "pin": pin}).encode()
+    return json.dumps({"jobs": listed}).encode()
 
 
 def outcomes(stdout: bytes, stderr: bytes, what: str) -> list[list[Any]]:
@@ -97,7 +94,7 @@ class Comparison:
         """Makes the trees that the programs start from."""
         lead = [{"dir": [], "ops": self.folders(program)} for program in self.trial.programs]
         self.natively(root, json.dumps({"jobs": lead}).encode())
-        made = self.natively(root, jobs(self.trial.programs, lambda p: p.base, pin=False))
+        made = self.natively(root, jobs(self.trial.programs, lambda p: p.base))
         for program, results in zip(self.trial.programs, made):
             assert not any(results), (program.seed, results)
 
@@ -117,9 +114,9 @@ class Comparison:
         self.lay_out(root)
         return root
 
-    def run_natively(self, programs: list[Program], pin: bool) -> tuple[Path, list[list[Any]]]:
+    def run_natively(self, programs: list[Program]) -> tuple[Path, list[list[Any]]]:
         root = self.native_root()
-        return root, self.natively(root, jobs(programs, lambda p: p.ops, pin))
+        return root, self.natively(root, jobs(programs, lambda p: p.ops))
 
     # Bailiff's side.
 
@@ -134,7 +131,7 @@ class Comparison:
     def execute(self, programs: list[Program], mode: str) -> tuple[dict[str, Any], list[list[Any]]]:
         document = self.cli.json(
             ["exec", "--mode", mode, "--stdin", "--", PYTHON, "-I", "-c", INTERPRETER],
-            stdin=jobs(programs, lambda p: p.ops, pin=False))  # fmt: skip
+            stdin=jobs(programs, lambda p: p.ops))  # fmt: skip
         if document.get("status") != "succeeded":
             raise Difference(f"exec --mode {mode}: {json.dumps(document, indent=1)}")
         results = outcomes(document["stdout"].encode(), document["stderr"].encode(), "the run")
@@ -185,12 +182,7 @@ class Comparison:
 
     def run(self) -> None:
         programs = self.trial.programs
-        rootless = not self.cli.is_privileged
-        native_root, native = self.run_natively(programs, pin=rootless)
-        pinned = [{i for i, outcome in enumerate(one) if outcome == "pinned"} for one in native]
-        programs = [program.without(skip) for program, skip in zip(programs, pinned)]
-        native = [[0 if one == "pinned" else one for one in results] for results in native]
-
+        native_root, native = self.run_natively(programs)
         before = self.make_workspace()
         if self.trial.discard_first:
             document, results = self.execute(programs, "discard")
@@ -226,7 +218,7 @@ class Comparison:
         kernels = set()
         for number, (program, wants, haves) in enumerate(zip(programs, native, inside)):
             for i, (want, have) in enumerate(zip(wants, haves)):
-                if want != have and is_kernels(want, have, program.ops[:i], self.cli.tier):
+                if want != have and is_kernels(want, have, program.ops[:i]):
                     kernels.add((number, i))
                 elif want != have:
                     lines.append(
