@@ -26,7 +26,23 @@ ProposalState StateFor(CommitOutcome outcome) {
   CheckFailed("CommitOutcome out of range", __FILE__, __LINE__);
 }
 
-// Writes down what a finished commit came to.
+Status UpdateOne(Context& context, const std::string& id, ProposalState state) {
+  const Result<ExecutionRow> row = context.store().GetExecution(id);
+  if (!row.ok()) return row.error().code() == ErrorCode::kNotFound ? Ok() : Status(row.error());
+  boost::system::error_code error;
+  json::value document = json::parse(row.value().document, error);
+  if (error || !document.is_object()) {
+    return Error(ErrorCode::kIo, "execution " + id + ": its stored document is damaged");
+  }
+  if (!document.as_object().contains("changes")) return Ok();  // It is still being written.
+  SetChangeState(&document.as_object(), state);
+  WriteExecutionRecord(context, id, &document.as_object());
+  return context.store().UpdateExecution(id, row.value().status, json::serialize(document),
+                                         context.NowNanos());
+}
+
+// Writes down what a finished commit came to. Its row stops being `committing` last: until then,
+// whoever takes the lock next does all of this again.
 Status WriteOutcome(Context& context, const ProposalRow& row, const ChangeSet& set,
                     const CommitReport& report, const std::string& record_type) {
   const ProposalState state = StateFor(report.outcome);
@@ -35,21 +51,23 @@ Status WriteOutcome(Context& context, const ProposalRow& row, const ChangeSet& s
   data["decided_by"] = row.decided_by;
   if (!report.problems.empty()) data["problems"] = ToJson(report.problems);
   const std::int64_t now = context.NowNanos();
+  TRY(UpdateDocuments(context, row, state));
   if (state != ProposalState::kCommitted) {
-    TRY(context.store().ChangeState(row.id, row.state, state, "", now));
     StoredProblems problems = DecodeProblems(row.problems);
     problems.conflicts = report.problems;
     TRY(context.store().SetProblems(row.id, EncodeProblems(problems)));
     TRY(context.ledger().Append(record_type.empty() ? "conflict" : record_type, data));
-    return Ok();
+    return context.store().ChangeState(row.id, row.state, state, "", now);
   }
-  data["epoch"] = TRY(context.store().RecordCommit(row.id, row.state, HistoryRows(set, now), now));
+  // Under the lock nobody else counts it up.
+  data["epoch"] = TRY(context.store().CurrentEpoch()) + 1;
   const std::string type = !record_type.empty() ? record_type
                            : row.origin.empty() ? "committed"
                                                 : "rolled_back";
   TRY(AppendCommit(context, type, row, set, std::move(data)));  // Checkpoint() syncs it.
   // What changed files is signed at once: a later rewriting of it would need the key.
   TRY(context.ledger().Checkpoint());
+  TRY(context.store().RecordCommit(row.id, row.state, HistoryRows(set, now), now));
   return Ok();
 }
 
@@ -63,20 +81,6 @@ std::string Describe(const CommitReport& report) {
       return "another writer changed paths while the commit was being undone; they were left alone";
   }
   CheckFailed("CommitOutcome out of range", __FILE__, __LINE__);
-}
-
-Status UpdateOne(Context& context, const std::string& id, ProposalState state) {
-  const Result<ExecutionRow> row = context.store().GetExecution(id);
-  if (!row.ok()) return row.error().code() == ErrorCode::kNotFound ? Ok() : Status(row.error());
-  boost::system::error_code error;
-  json::value document = json::parse(row.value().document, error);
-  if (error || !document.is_object()) {
-    return Error(ErrorCode::kIo, "execution " + id + ": its stored document is damaged");
-  }
-  SetChangeState(&document.as_object(), state);
-  WriteExecutionRecord(context, id, &document.as_object());
-  return context.store().UpdateExecution(id, row.value().status, json::serialize(document),
-                                         context.NowNanos());
 }
 
 // The clerk's own report, or what the journal tells of a commit that ended before its clerk died.
@@ -138,11 +142,10 @@ Result<std::vector<std::string>> FinishInterrupted(Context& context,
       const ChangeSet set = TRY(Decode(row.change_set));
       TRY(WriteOutcome(context, row, set, *report, "recovered"));
     } else {  // It was never decided, so nothing was applied.
+      TRY(UpdateDocuments(context, row, ProposalState::kHeld));
       TRY(context.store().ChangeState(row.id, row.state, ProposalState::kHeld, "",
                                       context.NowNanos()));
     }
-    const ProposalRow now = TRY(context.store().GetProposal(row.id));
-    TRY(UpdateDocuments(context, row, now.state));
     finished.push_back(row.id);
   }
   return finished;
