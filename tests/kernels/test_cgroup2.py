@@ -2,56 +2,41 @@
 this machine's files as its root and an ext4 image of its own to work on."""
 
 import json
-import os
-import pathlib
-import shutil
-import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-REPO = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("BAILIFF_BINARY", REPO / "build/bailiff"))
-MODULES = pathlib.Path("/usr/lib/uml/modules")
-BOOT_SECONDS = 120
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
+import uml  # noqa: E402
+from bailiff_cli import find_binary  # noqa: E402
 
-# What process 1 of that kernel does: one command per line of the plan, results as JSON.
-INIT = r"""#!/usr/bin/python3
-import json, os, subprocess, sys
-os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
-def sh(command):
-    subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)
+# One command per line of the plan, results as JSON.
+GUEST = r"""
 results = {}
-try:
-    sh("mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmpfs /run")
-    sh("mkdir -p /run/t && mount -t cgroup2 cgroup2 /sys/fs/cgroup")
-    sh("insmod OVERLAY && mount -t ext4 /dev/ubda /run/t")
-    sh("BINARY init /run/t/ws --state /run/t/state")
-    os.chdir("/run/t/ws")
-    for name, arguments in json.loads(PLAN).items():
-        run = subprocess.run(["BINARY", "exec", "--json", *arguments], capture_output=True,
-                             stdin=subprocess.DEVNULL)
-        results[name] = {"exit": run.returncode, "document": json.loads(run.stdout)}
-    sh("cp BINARY /run/t/bailiff && chmod 755 /run/t/bailiff")
-    # A /tmp of this kernel, not of the machine below.
-    own = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh"]
-    user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
-    for name, prefix in {"doctor": [], "rootless doctor": user}.items():
-        run = subprocess.run([*own, *prefix, "/run/t/bailiff", "doctor", "--json"], capture_output=True,
-                             stdin=subprocess.DEVNULL)
-        results[name] = {"exit": run.returncode, "document": json.loads(run.stdout)}
-    run = subprocess.run([*own, "/run/t/bailiff", "exec", "--require", "landlock", "--", "echo", "ran"],
-                         capture_output=True, stdin=subprocess.DEVNULL)
-    results["landlock"] = {"exit": run.returncode, "out": run.stdout.decode(),
-                           "err": run.stderr.decode()}
-    left = subprocess.run("find /sys/fs/cgroup -name 'exec_*'", shell=True, capture_output=True)
-    results["cgroups left"] = left.stdout.decode().split()
-except BaseException as error:
-    results["error"] = repr(error)
-with open("RESULTS", "w") as file:
-    json.dump(results, file)
-    file.flush()
-    os.fsync(file.fileno())
-subprocess.run(["/sbin/poweroff", "-f"])
+sh(f"BINARY init {WORK}/ws --state {WORK}/state")
+os.chdir(f"{WORK}/ws")
+for name, arguments in json.loads(PLAN).items():
+    run = subprocess.run(["BINARY", "exec", "--json", *arguments], capture_output=True,
+                         stdin=subprocess.DEVNULL)
+    results[name] = {"exit": run.returncode, "document": json.loads(run.stdout)}
+sh(f"cp BINARY {WORK}/bailiff && chmod 755 {WORK}/bailiff")
+# A /tmp of this kernel, not of the machine below.
+own = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh"]
+user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+for name, prefix in {"doctor": [], "rootless doctor": user}.items():
+    run = subprocess.run([*own, *prefix, f"{WORK}/bailiff", "doctor", "--json"], capture_output=True,
+                         stdin=subprocess.DEVNULL)
+    results[name] = {"exit": run.returncode, "document": json.loads(run.stdout)}
+run = subprocess.run([*own, f"{WORK}/bailiff", "exec", "--require", "landlock", "--", "echo", "ran"],
+                     capture_output=True, stdin=subprocess.DEVNULL)
+results["landlock"] = {"exit": run.returncode, "out": run.stdout.decode(),
+                       "err": run.stderr.decode()}
+left = subprocess.run("find /sys/fs/cgroup -name 'exec_*'", shell=True, capture_output=True)
+results["cgroups left"] = left.stdout.decode().split()
+pathlib.Path("RESULTS").write_text(json.dumps(results))
+say("DONE")
 """
 
 SMALL = ["--memory", "256m", "--scratch", "64m"]
@@ -66,28 +51,14 @@ PLAN = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    kernel = shutil.which("linux.uml")
-    overlays = sorted(MODULES.glob("*/kernel/fs/overlayfs/overlay.ko*"))
-    if kernel is None or not overlays or os.geteuid() != 0:
-        why = "needs root and the packages user-mode-linux and kmod"
-        if os.environ.get("BAILIFF_TESTS_MUST_RUN"):
-            pytest.fail(why)
-        pytest.skip(why)
     place = tmp_path_factory.mktemp("uml")
-    image, init, out = place / "disk", place / "init", place / "results.json"
-    with image.open("wb") as file:
-        file.truncate(256 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
-    text = INIT.replace("PLAN", repr(json.dumps(PLAN))).replace("OVERLAY", str(overlays[-1]))
-    init.write_text(text.replace("BINARY", str(BINARY.resolve())).replace("RESULTS", str(out)))
-    init.chmod(0o755)
-    subprocess.run([kernel, "mem=2G", f"ubda={image}", "root=/dev/root", "rootfstype=hostfs", "rw",
-                    f"init={init}", "con=null", "con0=null,fd:1"], cwd=place, check=False,
-                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   timeout=BOOT_SECONDS)
-    found = json.loads(out.read_text())
-    assert "error" not in found, found["error"]
-    return found
+    out = place / "results.json"
+    guest = GUEST.replace("PLAN", repr(json.dumps(PLAN))).replace("RESULTS", str(out))
+    uml.require()
+    with uml.start(place, uml.make_image(place / "disk", 256),
+                   guest.replace("BINARY", str(find_binary())), memory="2G") as machine:
+        machine.wait_for("DONE")
+    return json.loads(out.read_text())
 
 
 def test_its_limits_are_cgroup_v2_and_its_overlay_privileged(results):
