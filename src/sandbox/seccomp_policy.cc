@@ -444,9 +444,9 @@ constexpr std::array<std::uint64_t, 8> kNamespaceFlags = {
     CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,
     CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_NEWTIME};
 
-// These put input into a terminal, or change whose it is.
-constexpr std::array<std::uint64_t, 4> kTerminalRequests = {TIOCSTI, 0x541C /* TIOCLINUX */,
-                                                            TIOCSETD, TIOCCONS};
+// These put input into a terminal, or take it from its owner.
+constexpr std::array<std::uint64_t, 6> kTerminalRequests = {
+    TIOCSTI, 0x541C /* TIOCLINUX */, TIOCSETD, TIOCCONS, TIOCEXCL, TIOCSCTTY};
 
 class FilterBuilder {
  public:
