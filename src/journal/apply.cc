@@ -92,7 +92,7 @@ Result<Problems> Applier::Undo(const Step& step, bool reached) {
     case StepKind::kDetach:
       return UndoDetach(step);
     case StepKind::kAttach:
-      return UndoAttach(step);
+      return UndoAttach(step, reached);
     case StepKind::kExchange:
       return UndoExchange(step);
     case StepKind::kLink:
@@ -175,11 +175,11 @@ Result<Problems> Applier::DoAttach(const Step& step) {
   return arrived ? Problems() : One(step.path, "changed at the same moment");
 }
 
-Result<Problems> Applier::UndoAttach(const Step& step) {
+Result<Problems> Applier::UndoAttach(const Step& step, bool reached) {
   const Place path = InWorkspace(step.path);
   const Place store = InPrivate(step.store);
   const Seen source = TRY(Look(store.root, store.path));
-  if (source.present) return CheckTakenBack(step);
+  if (source.present) return reached ? CheckTakenBack(step) : Problems();
   if (!step.mark.empty()) {
     const Seen mark = TRY(Look(dirs_.private_dir, step.mark));
     if (!mark.present) return Problems();  // Taken back, and put back since.

@@ -41,7 +41,7 @@ class Applier {
   Result<Problems> DoMetadata(const Step& step, Pass pass);
   Result<Problems> DoMark(const Step& step);
   Result<Problems> UndoDetach(const Step& step);
-  Result<Problems> UndoAttach(const Step& step);
+  Result<Problems> UndoAttach(const Step& step, bool reached);
   Result<Problems> UndoExchange(const Step& step);
   Result<Problems> UndoDisplaced(const Step& step);
   Result<Problems> UndoKept(const Step& step);

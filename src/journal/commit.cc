@@ -16,6 +16,7 @@
 #include "journal/quarantine.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
+#include "workspace/workspace.h"
 
 namespace bailiff {
 namespace {
@@ -43,6 +44,11 @@ Status DropUndecided(const JournalDirs& dirs, const std::string& id) {
   TRY(RemovePrepared(dirs.private_dir, id));
   // Last: it is what SweepUndoDirs() knows such an attempt by.
   return RemoveIfEmpty(dirs.private_dir, NewUndoDir(id));
+}
+
+// Some step has no path in the workspace; a problem has to have one.
+std::string PathOf(const Step& step) {
+  return step.path.empty() ? JoinPath(kPrivateDir, step.store) : step.path;
 }
 
 // The commit that a set rolls back, by what it brings.
@@ -82,7 +88,7 @@ class Execution {
         if (IsMachineFailure(problems.error())) return Halted(problems.error());
         // A directory on the way that others removed is a conflict like any other.
         if (!IsGoneParent(problems.error())) cause_ = problems.error();
-        problems = Problems{{begin_.steps[i].path, problems.error().message()}};
+        problems = Problems{{PathOf(begin_.steps[i]), problems.error().message()}};
       }
       Status noted = SyncBefore("sync what is done", Ended::kApplied);
       if (!noted.ok()) return Halted(noted.error());
@@ -102,7 +108,8 @@ class Execution {
       if (!attached.ok()) return Halted(attached.error());
     }
     Problems left;
-    for (std::size_t i = from + 1; i-- > 0;) {
+    // Later ones too: who resumes may fail at a step before some that were done already.
+    for (std::size_t i = begin_.steps.size(); i-- > 0;) {
       const Step& step = begin_.steps[i];
       const bool turns = i < from && step.kind != begin_.steps[i + 1].kind;
       const Status synced = turns ? SyncTurn(step) : Ok();
@@ -112,7 +119,7 @@ class Execution {
         // A full disk gets room again; until then the rest of the undo waits for Recover().
         const bool full = met.error().code() == ErrorCode::kResourceExhausted;
         if (full || IsMachineFailure(met.error())) return Halted(met.error());
-        met = Problems{{step.path, "cannot be undone: " + met.error().message()}};
+        met = Problems{{PathOf(step), "cannot be undone: " + met.error().message()}};
       }
       left.insert(left.end(), met.value().begin(), met.value().end());
     }
