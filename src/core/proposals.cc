@@ -239,7 +239,6 @@ Result<Action> Approve(Context& context, const std::string& id, const std::strin
   row.state = ProposalState::kCommitting;
   row.decided_by = context.principal();
   const CommitResult result = TRY(CommitUnderLock(context, row, set));
-  TRY(UpdateDocuments(context, row, result.state));
   if (NotDone(result.state)) return Error(ErrorCode::kIo, id + ": " + result.error);
   Action action;
   action.id = id;
@@ -312,8 +311,6 @@ Result<Action> RollBack(Context& context, const std::string& id,
   if (NotDone(outcome.state) && !outcome.error.empty()) {
     return Error(ErrorCode::kIo, action.id + ": " + outcome.error);
   }
-  const ProposalRow row = TRY(context.store().GetProposal(action.id));
-  TRY(UpdateDocuments(context, row, outcome.state));
   action.state = outcome.state;
   action.decision = outcome.decision;
   action.problems = outcome.problems;
