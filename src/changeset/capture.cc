@@ -64,7 +64,7 @@ bool CanonicalLess(const Draft& left, const Draft& right) {
 
 }  // namespace
 
-Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& private_dir,
+Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& holder,
                               const CaptureOptions& options) {
   TRY(CheckOptions(options));
   RaiseDescriptorLimit();
@@ -83,7 +83,7 @@ Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& pr
   SortProblems(&result.conflicts);
 
   std::sort(drafts.begin(), drafts.end(), CanonicalLess);
-  if (options.stage) TRY(StageBytes(upper, &base, private_dir, options.id, &drafts));
+  if (options.stage) TRY(StageBytes(upper, &base, holder, options.id, &drafts));
   FillDigestsOfLinks(&drafts);
   for (Draft& draft : drafts) result.set.changes.push_back(std::move(draft.change));
   return result;

@@ -46,8 +46,8 @@ struct CaptureResult {
 // and the tree that the script saw at its end.
 //
 // Walks by descriptors only. Content is read from the upper layer, never through the overlay, and
-// (with `stage`) copied to `private_dir`/stage/<id>/<n> while it is hashed; unchanged content is
-// not read. `private_dir` is the workspace's .bailiff directory. Nothing is synced.
+// (with `stage`) copied to `holder`/stage/<id>/<n> while it is hashed; unchanged content is not
+// read. `holder` is the workspace's .bailiff directory, or one on local disk. Nothing is synced.
 //
 // A directory's time is a change only if it is not one that the run itself gave: see
 // CaptureOptions. The workspace's own root directory is never part of a change set.
@@ -57,7 +57,7 @@ struct CaptureResult {
 //         kPermissionDenied without CAP_SYS_ADMIN for kTrusted; kInvalidArgument for `id`;
 //         kInternal for an upper layer that no kernel makes; kIo. After an error stage/<id> is as
 //         it was.
-Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& private_dir,
+Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& holder,
                               const CaptureOptions& options);
 
 // Problems within a larger encoding. A path that is not one makes `reader` fail.

@@ -9,10 +9,10 @@
 
 namespace bailiff {
 
-// Copies the bytes of `drafts` (in canonical order) to `private_dir`/stage/<id>/<n>, and fills
+// Copies the bytes of `drafts` (in canonical order) to `holder`/stage/<id>/<n>, and fills
 // sha256 and content of their changes. After an error stage/<id> is gone.
 // Errors: kConflict when there is a stage/<id> already; kResourceExhausted; kIo.
-Status StageBytes(const Fd& upper, Base* base, const Fd& private_dir, const std::string& id,
+Status StageBytes(const Fd& upper, Base* base, const Fd& holder, const std::string& id,
                   std::vector<Draft>* drafts);
 
 }  // namespace bailiff

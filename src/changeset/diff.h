@@ -23,9 +23,9 @@ struct DiffSources {
 };
 
 // The sources of a change set that is not committed: the old content is in the workspace, for as
-// long as Compare() finds it the same, the new one is below `private_dir`. The descriptors must
+// long as Compare() finds it the same, the new one is below `holder`. The descriptors must
 // outlive the result. New content that is no longer what the set says is kConflict.
-DiffSources UncommittedSources(const Fd& workspace, const Fd& private_dir);
+DiffSources UncommittedSources(const Fd& workspace, const Fd& holder);
 
 // The beginning of the file `path` below `root`, if it still is what `expected` recorded; nothing
 // otherwise. Links are not followed. `sha256` (raw; may be empty) settles what Compare() cannot.

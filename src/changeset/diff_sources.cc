@@ -23,17 +23,17 @@ bool IsSameFile(const struct stat& st, const Identity& identity) {
   return S_ISREG(st.st_mode) && st.st_dev == identity.dev && st.st_ino == identity.ino;
 }
 
-Result<std::optional<std::string>> ReadStaged(const Fd& private_dir, const Change& change,
+Result<std::optional<std::string>> ReadStaged(const Fd& holder, const Change& change,
                                               std::size_t bytes_max) {
   if (change.content.path.empty()) return std::optional<std::string>();
   Identity expected = change.content.identity;
   expected.size = change.size;
   std::optional<std::string> bytes =
-      TRY(ReadIfSame(private_dir, change.content.path, expected, change.sha256, bytes_max));
+      TRY(ReadIfSame(holder, change.content.path, expected, change.sha256, bytes_max));
   const bool is_whole = bytes.has_value() && bytes->size() == static_cast<std::size_t>(change.size);
   const bool is_wrong = is_whole && !change.sha256.empty() && Sha256::Of(*bytes) != change.sha256;
   if (!bytes.has_value() || is_wrong) {
-    const std::optional<Identity> now = TRY(IdentityBeneath(private_dir, change.content.path));
+    const std::optional<Identity> now = TRY(IdentityBeneath(holder, change.content.path));
     if (!now.has_value()) return std::optional<std::string>();
     return Error(ErrorCode::kConflict, "the kept content is not what the change set says");
   }
@@ -69,15 +69,15 @@ Result<std::optional<std::string>> ReadIfSame(const Fd& root, std::string_view p
   return digest == sha256 ? std::optional(std::move(bytes)) : nothing;
 }
 
-DiffSources UncommittedSources(const Fd& workspace, const Fd& private_dir) {
+DiffSources UncommittedSources(const Fd& workspace, const Fd& holder) {
   DiffSources sources;
   sources.old_content = [&workspace](const Change& change,
                                      std::size_t bytes_max) -> Result<std::optional<std::string>> {
     if (!change.base.has_value()) return std::optional<std::string>();
     return ReadIfSame(workspace, change.base_path(), *change.base, change.base->sha256, bytes_max);
   };
-  sources.new_content = [&private_dir](const Change& change, std::size_t bytes_max) {
-    return ReadStaged(private_dir, change, bytes_max);
+  sources.new_content = [&holder](const Change& change, std::size_t bytes_max) {
+    return ReadStaged(holder, change, bytes_max);
   };
   return sources;
 }

@@ -35,11 +35,12 @@ enum class ChangeFlag : std::uint32_t {
 // "executable", "escaping_symlink", ...: the set bits of `flags`, in order.
 std::vector<std::string_view> FlagNames(std::uint32_t flags);
 
-// Where the bytes (or the whole entry) that a change brings lie until it is committed: a path below
-// the workspace's .bailiff directory, and what was there when it was put there. Not part of the
-// canonical form, which says what the bytes are.
+// Where the bytes (or the whole entry) that a change brings lie until it is committed, and what was
+// there when it was put there. Not part of the canonical form, which says what the bytes are.
 struct Content {
-  std::string path;  // "stage/<id>/<n>", or "undo/<id>/..." for a rollback. Empty: none.
+  // "stage/<id>/<n>" below what holds them: the workspace's .bailiff, or a directory of the state;
+  // "undo/<id>/..." below .bailiff for a rollback. Empty: none.
+  std::string path;
   Identity identity;
 };
 

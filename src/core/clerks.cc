@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "base/bytes.h"
@@ -14,10 +16,10 @@ namespace {
 
 constexpr std::size_t kPrivateEntriesMax = 1'000'000;
 
-// Every job gets the same three descriptors.
+// Every job gets the same four descriptors.
 Result<JournalDirs> DirsOf(const std::vector<Fd>& fds) {
-  if (fds.size() != 3) return Error(ErrorCode::kInternal, "clerk: expected three descriptors");
-  return JournalDirs{fds[0], fds[1], fds[2]};
+  if (fds.size() != 4) return Error(ErrorCode::kInternal, "clerk: expected four descriptors");
+  return JournalDirs{fds[0], fds[1], fds[2], fds[3]};
 }
 
 Error Malformed() {
@@ -85,7 +87,7 @@ Result<std::string> DoSyncStaged(std::string_view request, const std::vector<Fd>
 
 Result<std::string> DoDiscardStaged(std::string_view request, const std::vector<Fd>& fds) {
   const JournalDirs dirs = TRY(DirsOf(fds));
-  TRY(DiscardStaged(dirs.private_dir, std::string(request)));
+  TRY(DiscardStaged(dirs, std::string(request)));
   return std::string();
 }
 
@@ -105,10 +107,19 @@ Result<std::string> DoWriteRecord(std::string_view request, const std::vector<Fd
   return std::string();
 }
 
+// Nothing also where there is no `folder`.
+Result<std::optional<struct stat>> StatBeneath(const Fd& holder, const char* folder,
+                                               const std::string& name) {
+  const Result<Fd> dir = OpenDirBeneath(holder, folder, O_PATH);
+  if (dir.ok()) return StatAt(dir.value(), name);
+  if (dir.error().code() == ErrorCode::kNotFound) return std::optional<struct stat>();
+  return dir.error();
+}
+
 Result<std::string> Ask(Context& context, const char* job, std::string_view request) {
   const JournalDirs dirs = context.journal();
-  return context.launcher().RunClerk(job, request,
-                                     {&dirs.workspace, &dirs.private_dir, &dirs.journal});
+  return context.launcher().RunClerk(
+      job, request, {&dirs.workspace, &dirs.private_dir, &dirs.journal, &dirs.held});
 }
 
 }  // namespace
@@ -168,9 +179,12 @@ Status ClerkSyncStaged(Context& context, const ChangeSet& set) {
 
 Status ClerkDiscardStaged(Context& context, const std::string& id) {
   // Most runs stage nothing, and need no clerk to find that out.
-  const Fd stage = TRY(OpenDirBeneath(context.workspace().private_dir(), "stage", O_PATH));
-  if (!TRY(StatAt(stage, id)).has_value()) return Ok();
-  TRY(Ask(context, "discard-staged", id));
+  for (const Fd* holder : {&context.workspace().private_dir(), &context.held_dir()}) {
+    const std::optional<struct stat> staged = TRY(StatBeneath(*holder, "stage", id));
+    if (!staged.has_value()) continue;
+    TRY(Ask(context, "discard-staged", id));
+    return Ok();
+  }
   return Ok();
 }
 
@@ -194,9 +208,22 @@ Result<Fd> ClerkBeginRecord(Context& context, const std::string& path, std::stri
                                      {&dirs.workspace, &dirs.private_dir, &dirs.journal});
 }
 
-Result<std::vector<std::string>> ListPrivate(const Context& context, const char* folder) {
-  const Fd dir = TRY(OpenDirBeneath(context.workspace().private_dir(), folder, O_RDONLY));
-  return ListDir(dir, kPrivateEntriesMax);
+Result<std::vector<std::string>> ListStaged(const Context& context) {
+  std::set<std::string> ids;
+  for (const Fd* holder : {&context.workspace().private_dir(), &context.held_dir()}) {
+    const Result<Fd> stage = OpenDirBeneath(*holder, "stage", O_RDONLY);
+    if (!stage.ok() && stage.error().code() == ErrorCode::kNotFound) continue;
+    if (!stage.ok()) return stage.error();
+    for (std::string& id : TRY(ListDir(stage.value(), kPrivateEntriesMax))) {
+      ids.insert(std::move(id));
+    }
+  }
+  return std::vector<std::string>(ids.begin(), ids.end());
+}
+
+Result<std::vector<std::string>> ListPutAside(const Context& context) {
+  const Fd undo = TRY(OpenDirBeneath(context.workspace().private_dir(), "undo", O_RDONLY));
+  return ListDir(undo, kPrivateEntriesMax);
 }
 
 }  // namespace bailiff

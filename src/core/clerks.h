@@ -34,7 +34,8 @@ Status ClerkForget(Context& context, const std::string& id);
 Status ClerkReadyRecord(Context& context);
 Result<Fd> ClerkBeginRecord(Context& context, const std::string& path, std::string_view bytes);
 
-// Names in the workspace's private directory `stage` or `undo`: ids of change sets.
-Result<std::vector<std::string>> ListPrivate(const Context& context, const char* folder);
+// The ids of change sets whose content is kept, and of those that have put something aside.
+Result<std::vector<std::string>> ListStaged(const Context& context);
+Result<std::vector<std::string>> ListPutAside(const Context& context);
 
 }  // namespace bailiff

@@ -10,6 +10,7 @@
 
 #include "core/clerks.h"
 #include "sys/file.h"
+#include "workspace/identity.h"
 
 namespace bailiff {
 namespace {
@@ -83,6 +84,9 @@ Result<std::unique_ptr<Context>> Context::Open(const ContextOptions& options) {
   context->output_dir_ = TRY(OpenSubdir(context->state_dir_, "output"));
   context->journal_dir_ = TRY(OpenSubdir(context->state_dir_, "journal"));
   context->ledger_dir_ = TRY(OpenSubdir(context->state_dir_, "ledger"));
+  if (TRY(StabilityOf(context->workspace_.root())) == Stability::kWeak) {
+    context->held_dir_ = TRY(OpenSubdir(context->state_dir_, "held"));
+  }
   // Before the database and the ledger are open: their handles do not survive a fork.
   context->launcher_.emplace(TRY(Launcher::Start(ClerkJobs())));
   context->state_path_ = state_path;

@@ -44,8 +44,10 @@ class Context {
   const Fd& output_dir() const { return output_dir_; }  // Kept output, <id>.stdout and .stderr.
   const Fd& ledger_dir() const { return ledger_dir_; }
   JournalDirs journal() const {
-    return {workspace_.root(), workspace_.private_dir(), journal_dir_};
+    return {workspace_.root(), workspace_.private_dir(), journal_dir_, held_dir()};
   }
+  // Where the content of change sets waits: see JournalDirs.
+  const Fd& held_dir() const { return held_dir_.valid() ? held_dir_ : workspace_.private_dir(); }
   Store& store() { return *store_; }
   Ledger& ledger() { return *ledger_; }
   Launcher& launcher() { return *launcher_; }
@@ -65,6 +67,7 @@ class Context {
   Fd run_dir_;
   Fd output_dir_;
   Fd journal_dir_;
+  Fd held_dir_;  // Only where the workspace's own file system is not local.
   Fd ledger_dir_;
   std::optional<Launcher> launcher_;
   std::optional<Store> store_;

@@ -233,7 +233,7 @@ class Run {
       options.reserved.push_back(context_.config().execution_logs);
     }
     TRY(SendMessage(monitor_, EncodeCaptureRequest(options),
-                    {&context_.workspace().root(), &context_.workspace().private_dir()}));
+                    {&context_.workspace().root(), &context_.held_dir()}));
     const Result<std::string> answer = AwaitAnswer(monitor_);
     if (!answer.ok()) return NoteCaptureFailure(answer.error());
     Proposal proposal;

@@ -76,7 +76,10 @@ Result<DiffSources> SourcesFor(Context& context, const ProposalRow& row) {
     case ProposalState::kHeld:
     case ProposalState::kApproved:
     case ProposalState::kCommitting:
-      return UncommittedSources(context.workspace().root(), context.workspace().private_dir());
+      // What a rollback brings back was put aside; what an execution brings is held.
+      return UncommittedSources(context.workspace().root(), row.kind == ProposalKind::kRollback
+                                                                ? context.workspace().private_dir()
+                                                                : context.held_dir());
     case ProposalState::kCommitted:
       return CommittedSources(context, row.id);
     case ProposalState::kNone:

@@ -32,7 +32,7 @@ Result<std::set<std::string>> RunningIds(Context& context) {
 Result<std::int64_t> DropStaged(Context& context) {
   const std::set<std::string> running = TRY(RunningIds(context));
   std::int64_t dropped = 0;
-  for (const std::string& id : TRY(ListPrivate(context, "stage"))) {
+  for (const std::string& id : TRY(ListStaged(context))) {
     if (!IsId(id) || running.contains(id)) continue;
     const Result<ProposalRow> row = context.store().GetProposal(id);
     if (row.ok() && NeedsStage(row.value().state)) continue;
@@ -46,7 +46,7 @@ Result<std::int64_t> DropStaged(Context& context) {
 Result<std::int64_t> ForgetCommits(Context& context, std::int64_t before_ns) {
   std::int64_t forgotten = 0;
   std::set<std::string> ids;
-  for (std::string& name : TRY(ListPrivate(context, "undo"))) ids.insert(std::move(name));
+  for (std::string& name : TRY(ListPutAside(context))) ids.insert(std::move(name));
   for (const std::string& name : TRY(ListDir(context.journal().journal, kOutputsMax))) {
     ids.insert(name.substr(0, name.find('.')));
   }

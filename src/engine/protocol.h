@@ -26,7 +26,7 @@ enum class MessageKind : std::uint8_t {
   kPrepare,  // As kLaunch, but the program waits for
   kStart,    // which is nothing more.
   kKill,     // Nothing more.
-  kCapture,  // CaptureOptions. fds: workspace, private directory.
+  kCapture,  // CaptureOptions. fds: workspace, what gets stage/.
   // From a monitor.
   kLaunched,  // Guarantees.
   kEnded,     // An Ending.

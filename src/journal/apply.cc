@@ -44,7 +44,7 @@ Applier::Applier(const JournalDirs& dirs, const Begin& begin, const SetIndex& in
       index_(index),
       options_(options),
       recognizer_(begin.stability),
-      flags_(options.assume_weak ? RenameFlags::kAvoid : RenameFlags::kUsable) {}
+      flags_(begin.stability == Stability::kWeak ? RenameFlags::kAvoid : RenameFlags::kUsable) {}
 
 void Applier::Before(std::string_view what, const std::string& path) const {
   if (options_.before_step) options_.before_step(std::string(what) + " " + path);
@@ -77,6 +77,8 @@ Result<Problems> Applier::Do(const Step& step, Pass pass) {
       return DoAttach(step);
     case StepKind::kExchange:
       return DoExchange(step);
+    case StepKind::kReplace:
+      return DoReplace(step);
     case StepKind::kLink:
       return DoLink(step);
     case StepKind::kMetadata:
@@ -95,6 +97,8 @@ Result<Problems> Applier::Undo(const Step& step, bool reached) {
       return UndoAttach(step, reached);
     case StepKind::kExchange:
       return UndoExchange(step);
+    case StepKind::kReplace:
+      return UndoReplace(step);
     case StepKind::kLink:
       return UndoLink(step, reached);
     case StepKind::kMetadata:
@@ -319,6 +323,50 @@ Result<Problems> Applier::UndoKept(const Step& step) {
   }
   why = TRY(Move("put back", slot, path));
   return why.empty() ? Problems() : One(step.path, why + kept);
+}
+
+// The new entry takes the place of the old one in one rename, so that the name is never missing. An
+// update by another writer between the last look and that rename is lost: the window of file
+// systems without rename flags.
+Result<Problems> Applier::DoReplace(const Step& step) {
+  const Place path = InWorkspace(step.path);
+  const Place store = InPrivate(step.store);
+  const Seen source = TRY(Look(store.root, store.path));
+  if (source.present) {
+    const bool ours = TRY(IsSame(store, source, step.after));
+    if (!ours) return One(step.path, "what was staged for it is something else now");
+    const Seen target = TRY(Look(path.root, path.path));
+    const bool unchanged = TRY(IsUnchanged(path, target, step.before));
+    if (!unchanged) return One(step.path, target.present ? "changed since" : "is gone");
+    const Seen copy = TRY(Look(dirs_.private_dir, step.slot));
+    if (!copy.present) return One(step.path, "changed since");  // It was gone for a while.
+    Before("replace", step.path);
+    const std::string why = TRY(MoveOver(store, path, target));
+    if (!why.empty()) return One(step.path, why);
+  }
+  const Seen now = TRY(Look(path.root, path.path));
+  const bool arrived = TRY(IsSame(path, now, step.after));
+  return arrived ? Problems() : One(step.path, "changed at the same moment");
+}
+
+Result<Problems> Applier::UndoReplace(const Step& step) {
+  const Place path = InWorkspace(step.path);
+  const Place slot = InPrivate(step.slot);
+  const Seen source = TRY(Look(dirs_.private_dir, step.store));
+  if (source.present) return Problems();  // It was never replaced.
+  const Seen now = TRY(Look(path.root, path.path));
+  const Seen copy = TRY(Look(slot.root, slot.path));
+  if (!copy.present) return Problems();  // It was put back already.
+  const bool ours = TRY(IsUnchanged(path, now, step.after));
+  if (!ours) {
+    return One(step.path,
+               "was changed after it was written, and is left as it is; the former entry is kept "
+               "at .bailiff/" +
+                   step.slot);
+  }
+  Before("put back", step.path);
+  const std::string why = TRY(MoveOver(slot, path, now));
+  return why.empty() ? Problems() : One(step.path, why + "; it is kept at .bailiff/" + step.slot);
 }
 
 // Whether `seen` at the link's path is a name of the file that the link's target names now.

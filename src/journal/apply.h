@@ -37,12 +37,14 @@ class Applier {
   Result<Problems> DoExchange(const Step& step);
   Result<Problems> ExchangeByTwoRenames(const Step& step);
   Result<Problems> FinishExchange(const Step& step);
+  Result<Problems> DoReplace(const Step& step);
   Result<Problems> DoLink(const Step& step);
   Result<Problems> DoMetadata(const Step& step, Pass pass);
   Result<Problems> DoMark(const Step& step);
   Result<Problems> UndoDetach(const Step& step);
   Result<Problems> UndoAttach(const Step& step, bool reached);
   Result<Problems> UndoExchange(const Step& step);
+  Result<Problems> UndoReplace(const Step& step);
   Result<Problems> UndoDisplaced(const Step& step);
   Result<Problems> UndoKept(const Step& step);
   Result<Problems> UndoLink(const Step& step, bool reached);

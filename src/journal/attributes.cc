@@ -75,7 +75,9 @@ Status SetMode(const Fd& fd, std::uint32_t mode) {
 }
 
 Status SetMtime(const Fd& fd, std::int64_t mtime_ns) {
-  const std::array<timespec, 2> times = {timespec{0, UTIME_OMIT}, ToTimespec(mtime_ns)};
+  // Not UTIME_OMIT: FUSE file systems exist that then set neither, and report success.
+  const struct stat now = TRY(Stat(fd));
+  const std::array<timespec, 2> times = {now.st_atim, ToTimespec(mtime_ns)};
   const auto change = [&] { return ::utimensat(fd.get(), "", times.data(), AT_EMPTY_PATH); };
   if (RetryInterrupted(change) == 0) return Ok();
   if (errno != EINVAL && errno != ENOENT) return Error::FromErrno(errno, "utimensat");
@@ -86,6 +88,8 @@ Status SetMtime(const Fd& fd, std::int64_t mtime_ns) {
 }
 
 Status SetOwner(const Entry& entry, uid_t uid, gid_t gid) {
+  const std::optional<struct stat> now = TRY(StatAt(entry.dir, entry.name));
+  if (now.has_value() && now->st_uid == uid && now->st_gid == gid) return Ok();
   return FromCall(RetryInterrupted([&] {
                     return ::fchownat(entry.dir.get(), entry.name.c_str(), uid, gid,
                                       AT_SYMLINK_NOFOLLOW);

@@ -27,7 +27,7 @@ Status SetMode(const Fd& fd, std::uint32_t mode);
 // `fd` may be an O_PATH descriptor, also of a symbolic link.
 Status SetMtime(const Fd& fd, std::int64_t mtime_ns);
 
-// -1 leaves the group, or the owner, as it is.
+// Does nothing where it is so already: a mount that presents one owner may refuse even that.
 Status SetOwner(const Entry& entry, uid_t uid, gid_t gid);
 
 // What the kernel makes of a default ACL for an entry that is created with `mode`.

@@ -25,11 +25,6 @@ std::string UndoDir(const std::string& id) {
   return "undo/" + id;
 }
 
-// Until the decision, so that "undo/<id>" proves that there was one.
-std::string NewUndoDir(const std::string& id) {
-  return UndoDir(id) + ".new";
-}
-
 Status RemoveIfEmpty(const Fd& private_dir, const std::string& path) {
   const Result<Entry> entry = OpenParent(private_dir, path);
   if (!entry.ok()) return IsGoneParent(entry.error()) ? Ok() : Status(entry.error());
@@ -38,12 +33,18 @@ Status RemoveIfEmpty(const Fd& private_dir, const std::string& path) {
   return removed;
 }
 
+Status RemoveNewUndoDir(const Fd& private_dir, const std::string& id) {
+  const Result<Entry> entry = OpenParent(private_dir, NewUndoDir(id));
+  if (!entry.ok()) return IsGoneParent(entry.error()) ? Ok() : Status(entry.error());
+  return RemoveTree(entry.value().dir, entry.value().name);
+}
+
 // What an attempt that was not decided leaves behind. Staged content stays: it may be tried again.
 Status DropUndecided(const JournalDirs& dirs, const std::string& id) {
   TRY(RemoveJournal(dirs.journal, id));
-  TRY(RemovePrepared(dirs.private_dir, id));
+  TRY(RemovePrepared(dirs, id));
   // Last: it is what SweepUndoDirs() knows such an attempt by.
-  return RemoveIfEmpty(dirs.private_dir, NewUndoDir(id));
+  return RemoveNewUndoDir(dirs.private_dir, id);
 }
 
 // Some step has no path in the workspace; a problem has to have one.
@@ -177,7 +178,7 @@ class Execution {
     Before("write applied record");
     TRY(file_.AppendApplied(left));
     Before("remove staging directory");
-    return DiscardStaged(dirs_.private_dir, begin_.set.id);
+    return DiscardStaged(dirs_, begin_.set.id);
   }
 
   Status MarkRolledBack() {
@@ -201,7 +202,8 @@ class Execution {
     }
     std::vector<std::optional<Identity>> arrivals(begin_.set.changes.size());
     for (const Step& step : begin_.steps) {
-      const bool arrives = step.kind == StepKind::kAttach || step.kind == StepKind::kExchange;
+      const bool arrives = step.kind == StepKind::kAttach || step.kind == StepKind::kExchange ||
+                           step.kind == StepKind::kReplace;
       if (!arrives) continue;
       Identity& arrived = arrivals[step.change].emplace(step.after);
       const auto then = metadata.find(step.path);
@@ -241,6 +243,7 @@ class Execution {
   Status EndUndo(Problems* left) {
     if (left->empty()) {
       Before("remove undo directory");
+      TRY(RemoveCopies());
       TRY(RemoveIfEmpty(dirs_.private_dir, UndoDir(begin_.set.id)));
     }
     TRY(SyncBefore("sync", Ended::kUndone));
@@ -249,11 +252,23 @@ class Execution {
       TRY(file_.AppendUndone());
       // Only now: until then a second try at the undo looks for them.
       Before("remove what was prepared");
-      return RemovePrepared(dirs_.private_dir, begin_.set.id);
+      return RemovePrepared(dirs_, begin_.set.id);
     }
     SortProblems(left);
     Before("write attention record");
     return file_.AppendAttention(*left);
+  }
+
+  // Copies of what was not replaced in the end.
+  Status RemoveCopies() {
+    for (const Step& step : begin_.steps) {
+      if (step.kind != StepKind::kReplace) continue;
+      const Result<Entry> entry = OpenParent(dirs_.private_dir, step.slot);
+      if (!entry.ok() && IsGoneParent(entry.error())) continue;
+      if (!entry.ok()) return entry.error();
+      TRY(RemoveTree(entry.value().dir, entry.value().name));
+    }
+    return Ok();
   }
 
   const JournalDirs& dirs_;
@@ -309,8 +324,8 @@ Result<JournalFile> Decide(const JournalDirs& dirs, const SetIndex& index,
   const Fd stage = TRY(EnsureDir(dirs.private_dir, "stage/" + id, 0700));
   TRY(RemoveIfEmpty(dirs.private_dir, UndoDir(id)));
   const Fd undo = TRY(EnsureDir(dirs.private_dir, NewUndoDir(id), 0700));
-  begin->steps = PlanSteps(begin->set, index);
-  TRY(Prepare(dirs, begin->set, index, options.before_step, &begin->steps));
+  begin->steps = PlanSteps(begin->set, index, begin->stability);
+  TRY(Prepare(dirs, begin->set, index, options, &begin->steps));
   before("sync staged content");
   TRY(SyncStagedContent(dirs.private_dir, begin->set, begin->stability, begin->steps));
   before("decide");
@@ -321,7 +336,8 @@ Result<JournalFile> Decide(const JournalDirs& dirs, const SetIndex& index,
 Result<CommitReport> Finish(const JournalDirs& dirs, const std::string& id, Journal journal,
                             const CommitOptions& options) {
   const struct stat root = TRY(Stat(dirs.workspace));
-  if (root.st_ino != journal.begin.root_ino) {
+  const bool strong = journal.begin.stability == Stability::kStrong;
+  if (strong && root.st_ino != journal.begin.root_ino) {
     return Error(ErrorCode::kConflict, "recover " + id + ": it belongs to another workspace");
   }
   JournalFile file = TRY(JournalFile::Open(dirs.journal, id, journal.size));
@@ -332,10 +348,11 @@ Result<CommitReport> Finish(const JournalDirs& dirs, const std::string& id, Jour
   return execution.Forward(Pass::kResuming);
 }
 
-// A commit that ended, but died before it removed its staging directory, or what it had prepared.
-Status SweepStages(const JournalDirs& dirs) {
+// Commits that ended, but died before they removed what lies in this stage/, or what they had
+// prepared.
+Status SweepStages(const JournalDirs& dirs, const Fd& holder) {
   constexpr std::size_t kStagesMax = 1'000'000;
-  const Result<Fd> stage = OpenDirBeneath(dirs.private_dir, "stage");
+  const Result<Fd> stage = OpenDirBeneath(holder, "stage");
   if (!stage.ok()) return IsGoneParent(stage.error()) ? Ok() : Status(stage.error());
   const std::vector<std::string> ids = TRY(ListDir(stage.value(), kStagesMax));
   for (const std::string& id : ids) {
@@ -344,8 +361,8 @@ Status SweepStages(const JournalDirs& dirs) {
     if (!state.ok()) continue;  // Without a journal it is a proposal's, not ours.
     const bool applied =
         state.value() == JournalState::kApplied || state.value() == JournalState::kRolledBack;
-    if (applied) TRY(DiscardStaged(dirs.private_dir, id));
-    if (state.value() == JournalState::kUndone) TRY(RemovePrepared(dirs.private_dir, id));
+    if (applied) TRY(DiscardStaged(dirs, id));
+    if (state.value() == JournalState::kUndone) TRY(RemovePrepared(dirs, id));
   }
   return Ok();
 }
@@ -385,11 +402,11 @@ Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet given, std::strin
   TRY(CheckNoQuarantine(dirs.journal));
   TRY(CheckRoom(dirs));
   TRY(ClearFormerAttempt(dirs, set.id));
-  TRY(RemovePrepared(dirs.private_dir, set.id));
+  TRY(RemovePrepared(dirs, set.id));
   const SetIndex index(set);
   const Stability stability =
       options.assume_weak ? Stability::kWeak : TRY(StabilityOf(dirs.workspace));
-  TRY(VerifyStaged(dirs.private_dir, set, index));
+  TRY(VerifyStaged(dirs, set, index, stability));
   Problems conflicts = TRY(CheckConflicts(dirs.workspace, set, index, stability));
   if (!conflicts.empty()) {
     return CommitReport{set.id, CommitOutcome::kConflict, std::move(conflicts)};
@@ -422,7 +439,7 @@ Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet given, std::strin
 Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs, const CommitOptions& options) {
   TRY(CheckNoQuarantine(dirs.journal));
   const Quarantine quarantine = TRY(QuarantineOf(dirs.journal));
-  if (quarantine == Quarantine::kOver) TRY(DistrustStaged(dirs.private_dir));
+  if (quarantine == Quarantine::kOver) TRY(DistrustStaged(dirs.held));
   std::vector<std::pair<std::string, Journal>> open;
   const std::vector<std::string> ids = TRY(ListJournals(dirs.journal));
   for (const std::string& id : ids) {
@@ -448,7 +465,8 @@ Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs, const CommitO
     reports.push_back(std::move(report).value());
   }
   TRY(SweepUndoDirs(dirs));
-  TRY(SweepStages(dirs));
+  TRY(SweepStages(dirs, dirs.private_dir));
+  TRY(SweepStages(dirs, dirs.held));
   TRY(SweepRecords(dirs.workspace));
   if (quarantine == Quarantine::kOver) TRY(LiftQuarantine(dirs.journal));
   return reports;

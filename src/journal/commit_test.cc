@@ -101,7 +101,7 @@ TEST_F(CommitTest, TakesOnlyWhatWasDecided) {
     ASSERT_THAT(report, FailsWith(ErrorCode::kInvalidArgument));
     EXPECT_THAT(report.error().message(), HasSubstr(c.message));
     EXPECT_EQ(tree_.Content("f"), "old");
-    ASSERT_THAT(DiscardStaged(tree_.private_dir(), kCommitId), IsOk());
+    ASSERT_THAT(DiscardStaged(tree_.dirs(), kCommitId), IsOk());
   }
 }
 

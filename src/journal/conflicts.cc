@@ -73,7 +73,9 @@ class Checker {
       case Same::kReadContent:
         break;
     }
-    if (base.sha256.empty()) return then.ctime_ns == seen.identity.ctime_ns;
+    if (base.sha256.empty()) {
+      return recognizer_.stability() == Stability::kWeak || then.ctime_ns == seen.identity.ctime_ns;
+    }
     return recognizer_.HasContent(workspace_, path, base);
   }
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "journal/inspect.h"
+#include "journal/prepare.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
 
@@ -35,7 +36,7 @@ Status SyncFile(const Fd& root, const std::string& path) {
 
 }  // namespace
 
-Status SyncStagedContent(const Fd& private_dir, const ChangeSet& set, Stability stability,
+Status SyncStagedContent(const Fd& holder, const ChangeSet& set, Stability stability,
                          const std::vector<Step>& steps) {
   const std::string stage = "stage/" + set.id;
   std::vector<const std::string*> files;
@@ -44,18 +45,21 @@ Status SyncStagedContent(const Fd& private_dir, const ChangeSet& set, Stability 
     if (staged && change.type == EntryType::kFile) files.push_back(&change.content.path);
   }
   std::vector<const std::string*> prepared;
+  bool keeps_copies = false;
   for (const Step& step : steps) {
+    keeps_copies = keeps_copies || step.kind == StepKind::kReplace;
     const bool is_dir = step.kind == StepKind::kAttach && step.after.type == EntryType::kDir;
     if (is_dir && IsBelow(step.store, stage)) prepared.push_back(&step.store);
   }
   const bool many = files.size() + prepared.size() > kSyncOneByOneMax;
-  if (many && stability == Stability::kStrong) return SyncFilesystem(private_dir);
-  for (const std::string* path : files) TRY(SyncFile(private_dir, *path));
-  for (const std::string* path : prepared) TRY(SyncDir(private_dir, *path));
-  TRY(SyncDir(private_dir, stage));
-  TRY(SyncDir(private_dir, "stage"));
-  TRY(SyncDir(private_dir, "undo"));
-  return Fsync(private_dir);
+  if (many && stability == Stability::kStrong) return SyncFilesystem(holder);
+  for (const std::string* path : files) TRY(SyncFile(holder, *path));
+  for (const std::string* path : prepared) TRY(SyncDir(holder, *path));
+  TRY(SyncDir(holder, stage));
+  TRY(SyncDir(holder, "stage"));
+  if (keeps_copies) TRY(SyncDir(holder, NewUndoDir(set.id)));
+  TRY(SyncDir(holder, "undo"));
+  return Fsync(holder);
 }
 
 Status SyncSteps(const JournalDirs& dirs, const Begin& begin, const SetIndex& index, Ended ended) {

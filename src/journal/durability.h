@@ -10,7 +10,8 @@ namespace bailiff {
 inline constexpr std::size_t kSyncOneByOneMax = 16;
 
 // Makes staged content, what Prepare() made for `steps`, and the names that lead to it durable.
-Status SyncStagedContent(const Fd& private_dir, const ChangeSet& set, Stability stability,
+// `holder`: what has stage/.
+Status SyncStagedContent(const Fd& holder, const ChangeSet& set, Stability stability,
                          const std::vector<Step>& steps = {});
 
 // Whether paths are those of the final tree or, again, those of the base.

@@ -79,8 +79,8 @@ bool ReadBool(ByteReader* reader) {
 Step ReadStep(ByteReader* reader) {
   Step step;
   const std::uint8_t kind = reader->U8();
-  if (kind < 1 || kind > 6) reader->Fail();
-  step.kind = static_cast<StepKind>(kind < 1 || kind > 6 ? 1 : kind);
+  if (kind < 1 || kind > 7) reader->Fail();
+  step.kind = static_cast<StepKind>(kind < 1 || kind > 7 ? 1 : kind);
   step.change = reader->U64();
   step.path = reader->Bytes();
   step.store = reader->Bytes();

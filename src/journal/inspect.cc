@@ -15,6 +15,7 @@ namespace {
 constexpr std::string_view kOccupied = "something new is there";
 constexpr std::string_view kNoParent = "its directory is gone";
 constexpr std::string_view kMissing = "is gone";
+constexpr std::string_view kChanged = "changed since";
 
 bool LacksFlags(const Error& error) {
   const int sys_errno = error.sys_errno();
@@ -107,6 +108,29 @@ Result<std::string> MoveToNothing(const Place& from, const Place& to, RenameFlag
   const int sys_errno = renamed.error().sys_errno();
   if (sys_errno == EEXIST || sys_errno == ENOTEMPTY) return std::string(kOccupied);
   if (sys_errno == ENOENT) return std::string(kMissing);
+  return renamed.error();
+}
+
+Result<std::string> MoveOver(const Place& from, const Place& to, const Seen& seen) {
+  Result<Entry> source = OpenParent(from.root, from.path);
+  Result<Entry> target = OpenParent(to.root, to.path);
+  for (const Result<Entry>* end : {&source, &target}) {
+    if (end->ok()) continue;
+    if (IsGoneParent(end->error())) return std::string(kNoParent);
+    return end->error();
+  }
+  const Entry& s = source.value();
+  const Entry& t = target.value();
+  // Reading the content took time since `seen`.
+  const std::optional<Identity> now = TRY(IdentityAt(t.dir, t.name));
+  if (!now.has_value()) return std::string(kMissing);
+  if (Compare(seen.identity, *now, Stability::kWeak) == Same::kNo) return std::string(kChanged);
+  const Status renamed = Rename(s.dir, s.name, t.dir, t.name);
+  if (renamed.ok()) return std::string();
+  const int sys_errno = renamed.error().sys_errno();
+  if (sys_errno == ENOENT) return std::string(kMissing);
+  // It has become a directory.
+  if (sys_errno == EISDIR) return std::string(kOccupied);
   return renamed.error();
 }
 

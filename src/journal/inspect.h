@@ -60,6 +60,10 @@ struct Place {
 enum class RenameFlags : std::uint8_t { kUsable, kAvoid };
 Result<std::string> MoveToNothing(const Place& from, const Place& to, RenameFlags flags);
 
+// Renames over what is at `to`, if that still is what was last seen there: looked at once more
+// right before. Returns why not, or "" when it is done.
+Result<std::string> MoveOver(const Place& from, const Place& to, const Seen& seen);
+
 // Exchanges two entries. False where the file system cannot.
 Result<bool> Exchange(const Place& one, const Place& other, RenameFlags flags);
 

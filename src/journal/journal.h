@@ -21,6 +21,9 @@ struct JournalDirs {
   const Fd& workspace;    // The root of the tree.
   const Fd& private_dir;  // Its .bailiff: stage/, undo/.
   const Fd& journal;      // On local disk: one <id>.journal per commit.
+  // Has stage/<id>/ with the content of change sets that are not committed: `private_dir` itself on
+  // a local file system, else a directory on local disk, from where a commit copies it.
+  const Fd& held;
 };
 
 struct CommitOptions {
@@ -30,7 +33,7 @@ struct CommitOptions {
   // The commit that `set` rolls back. Empty: none, or told by where the set's content lies.
   std::string rolls_back;
 
-  // For tests: behave as on a file system without stable inode numbers and rename flags.
+  // For tests: behave as on a file system without stable inode numbers, rename flags and links.
   bool assume_weak = false;
 };
 
@@ -82,8 +85,8 @@ Result<Rollback> BuildRollback(const JournalDirs& dirs, const std::string& id,
 // Makes staged content durable, so that a held change set survives a crash of the machine.
 Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set);
 
-// Drops the staging directory of a change set that will not be committed. No error when none.
-Status DiscardStaged(const Fd& private_dir, const std::string& id);
+// Drops what is staged of a change set that will not be committed. No error when none.
+Status DiscardStaged(const JournalDirs& dirs, const std::string& id);
 
 // Drops what a rollback of commit `id` would need, and the journal with it.
 Status Forget(const JournalDirs& dirs, const std::string& id);

@@ -78,7 +78,8 @@ Status ValidateTogether(const ChangeSet& set) {
 
 class Planner {
  public:
-  Planner(const ChangeSet& set, const SetIndex& index) : set_(set), index_(index) {
+  Planner(const ChangeSet& set, const SetIndex& index, Stability stability)
+      : set_(set), index_(index), stability_(stability) {
     for (std::size_t i = 0; i < set.changes.size(); ++i) {
       const Change& change = set.changes[i];
       if (change.op == ChangeOp::kModify) modified_.emplace(change.path, i);
@@ -165,7 +166,8 @@ class Planner {
     if (change.op != ChangeOp::kModify) return;
     const Change* moved = index_.AttachedAt(change.path);
     if (moved != nullptr && moved->op == ChangeOp::kMove) return;
-    Step& step = Add(StepKind::kExchange, i, change.path);
+    const bool weak = stability_ == Stability::kWeak;
+    Step& step = Add(weak ? StepKind::kReplace : StepKind::kExchange, i, change.path);
     step.store = Source(i);
     step.slot = NextSlot();
     step.before = *change.base;
@@ -196,6 +198,7 @@ class Planner {
 
   const ChangeSet& set_;
   const SetIndex& index_;
+  const Stability stability_;
   std::vector<Step> steps_;
   std::vector<std::string> slot_of_;  // By change.
   std::unordered_map<std::string, std::size_t> modified_;
@@ -293,8 +296,8 @@ Status ValidateSet(const ChangeSet& set) {
   return ValidateTogether(set);
 }
 
-std::vector<Step> PlanSteps(const ChangeSet& set, const SetIndex& index) {
-  return Planner(set, index).Plan();
+std::vector<Step> PlanSteps(const ChangeSet& set, const SetIndex& index, Stability stability) {
+  return Planner(set, index, stability).Plan();
 }
 
 void OrderMetadata(std::vector<Step>* steps) {
@@ -317,6 +320,8 @@ std::string Describe(const Step& step) {
       return "attach " + step.store + " -> " + path;
     case StepKind::kExchange:
       return "exchange " + step.store + " <-> " + path + ", keep " + step.slot;
+    case StepKind::kReplace:
+      return "replace " + path + " by " + step.store + ", copy at " + step.slot;
     case StepKind::kLink:
       return "link " + EscapeForTerminal(step.target, Lines::kSingle) + " -> " + path;
     case StepKind::kMetadata:

@@ -21,6 +21,7 @@ enum class StepKind : std::uint8_t {
   kLink = 4,      // Make `path` another name of `target`.
   kMetadata = 5,  // Set mode (and mtime) of `path`.
   kMark = 6,  // Make the file `store`: all is detached. Tells later what was moved on from there.
+  kReplace = 7,  // Rename `store` over `path`, of which `slot` is a copy: instead of kExchange.
 };
 
 // One step. Each can be done, found done, or undone by looking at the disk alone.
@@ -31,12 +32,14 @@ struct Step {
   std::uint64_t change = kNoChange;  // Index into the set; none for a directory's temporary mode.
   std::string path;                  // In the workspace; of a kDetach in base coordinates.
   std::string store;   // In the private directory. kLink: where undoing puts the name.
-  std::string slot;    // kExchange.
+  std::string slot;    // kExchange, kReplace.
   std::string target;  // kLink: another path in the workspace.
   // Of a move's kDetach and kAttach: the kMark between them, by its `store`.
   std::string mark;
-  Identity before;  // kDetach, kExchange: what is at `path`. kMetadata: the old mode and mtime.
-  Identity after;   // kAttach, kExchange: what arrives there. kMetadata: the new mode and mtime.
+  Identity before;  // kDetach, kExchange, kReplace: what is at `path`. kMetadata: the old mode and
+                    // mtime.
+  Identity after;   // kAttach, kExchange, kReplace: what arrives there. kMetadata: the new mode and
+                    // mtime.
   bool sets_mtime = false;  // kMetadata.
   bool unlocks = false;     // kMetadata that gives the owner access to a directory in the base.
 };
@@ -84,10 +87,11 @@ Status ValidateSet(const ChangeSet& set);
 // The steps, in the order in which they are done:
 //   1. detach, base coordinates, deepest first: topmost deletes and the sources of moves
 //   2. attach, final coordinates, shallowest first: moves, creates
-//   3. exchange: modifies   4. links   5. metadata: files, then directories deepest first
+//   3. exchange, or replace where `stability` is weak: modifies
+//   4. links   5. metadata: files, then directories deepest first
 // so that swaps, cycles, moves out of what goes and changes of type need no cases of their own.
 // Identities come from the set; Prepare() fills in what it does not know.
-std::vector<Step> PlanSteps(const ChangeSet& set, const SetIndex& index);
+std::vector<Step> PlanSteps(const ChangeSet& set, const SetIndex& index, Stability stability);
 
 // Puts the metadata steps of directories last, deepest first.
 void OrderMetadata(std::vector<Step>* steps);

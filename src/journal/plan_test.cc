@@ -44,7 +44,7 @@ ChangeSet MakeSet(const std::vector<Draft>& drafts) {
 std::string Plan(const ChangeSet& set) {
   EXPECT_THAT(ValidateSet(set), IsOk());
   std::ostringstream out;
-  for (const Step& step : PlanSteps(set, SetIndex(set))) {
+  for (const Step& step : PlanSteps(set, SetIndex(set), Stability::kStrong)) {
     std::string line = Describe(step);
     for (const std::string& dir : {"undo/" + set.id + "/", "stage/" + set.id + "/"}) {
       for (std::size_t at = line.find(dir); at != std::string::npos; at = line.find(dir)) {

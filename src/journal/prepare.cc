@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <set>
 #include <utility>
 
 #include "base/bytes.h"
+#include "changeset/capture_attributes.h"
+#include "changeset/copy_content.h"
 #include "journal/attributes.h"
 #include "journal/conflicts.h"
 #include "sys/file.h"
@@ -32,9 +35,11 @@ bool IsUntouched(const Identity& then, const Identity& now) {
          then.ctime_ns == now.ctime_ns && then.link_target == now.link_target;
 }
 
-Status VerifyContent(const Fd& private_dir, const Change& change) {
+Status VerifyContent(const JournalDirs& dirs, const Change& change, Stability stability) {
   const std::string& path = change.content.path;
-  const Seen seen = TRY(Look(private_dir, path));
+  const bool restored = change.Has(ChangeFlag::kRestored);
+  const Fd& root = restored ? dirs.private_dir : dirs.held;
+  const Seen seen = TRY(Look(root, path));
   if (!seen.known) return NotAsDecided(change, "it is gone");
   const Identity& now = seen.identity;
   if (now.type != change.type)
@@ -44,25 +49,26 @@ Status VerifyContent(const Fd& private_dir, const Change& change) {
     return now.link_target == change.link_target ? Ok() : NotAsDecided(change, "another target");
   }
   // Another name would let its holder write to the file after it was committed.
-  const bool restored = change.Has(ChangeFlag::kRestored);
   if (!restored && now.nlink != 1) return NotAsDecided(change, "it has another name");
   const bool as_it_was = now.mode == change.mode && now.mtime_ns == change.mtime_ns;
   if (restored && !as_it_was) return NotAsDecided(change, "another mode or time");
-  if (IsUntouched(change.content.identity, now)) return Ok();
-  const std::string digest = TRY(HashBeneath(private_dir, path));
+  const bool told = !restored || stability == Stability::kStrong;
+  if (told && IsUntouched(change.content.identity, now)) return Ok();
+  const std::string digest = TRY(HashBeneath(root, path));
   return digest == change.sha256 ? Ok() : NotAsDecided(change, "other bytes");
 }
 
 class Preparer {
  public:
   Preparer(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
-           const StepHook& before, std::vector<Step>* steps)
-      : dirs_(dirs), set_(set), index_(index), before_(before), steps_(*steps) {}
+           const CommitOptions& options, std::vector<Step>* steps)
+      : dirs_(dirs), set_(set), index_(index), options_(options), steps_(*steps) {}
 
   Status Run() {
     const struct stat root = TRY(Stat(dirs_.workspace));
     owner_ = root.st_uid;
     group_ = root.st_gid;
+    held_elsewhere_ = TRY(IsHeldElsewhere(dirs_));
     for (std::size_t i = 0; i < set_.changes.size(); ++i) {
       const bool made = set_.changes[i].op == ChangeOp::kCreate;
       if (made && set_.changes[i].type == EntryType::kDir)
@@ -82,6 +88,10 @@ class Preparer {
         case StepKind::kExchange:
           TRY(PrepareArrival(change, &step));
           break;
+        case StepKind::kReplace:
+          TRY(PrepareArrival(change, &step));
+          TRY(KeepBase(change, &step));
+          break;
         case StepKind::kMetadata:
           CompleteMetadata(change, &step);
           break;
@@ -96,12 +106,14 @@ class Preparer {
 
  private:
   void Before(std::string_view what, const std::string& path) {
-    if (before_) before_(std::string(what) + " " + path);
+    if (options_.before_step) options_.before_step(std::string(what) + " " + path);
   }
 
   Status PrepareArrival(const Change& change, Step* step) {
     const bool restored = change.Has(ChangeFlag::kRestored);
     if (change.content.path.empty()) TRY(Make(change, *step));
+    const bool waits = held_elsewhere_ && !restored && !change.content.path.empty();
+    if (waits) TRY(BringIn(change, *step));
     if (restored && change.type == EntryType::kDir) TRY(UnlockStored(*step));
     if (!restored && change.type == EntryType::kFile) TRY(AdjustFile(change, *step));
     const std::optional<Identity> now = TRY(IdentityBeneath(dirs_.private_dir, step->store));
@@ -132,6 +144,77 @@ class Preparer {
     if (!from.setgid) from.gid = group_;
     inherited_.insert_or_assign(change.path, std::move(from));
     return SetMode(dir, 0700);
+  }
+
+  // A rename cannot bring what lies on another file system. What arrived is read back: errors of a
+  // network file system may show only then.
+  Status BringIn(const Change& change, const Step& step) {
+    const Entry from = TRY(OpenParent(dirs_.held, step.store));
+    const Fd held = TRY(OpenEntry(from, O_RDONLY | O_NONBLOCK));
+    const Entry to = TRY(OpenParent(dirs_.private_dir, step.store));
+    const Fd base = TRY(BaseOf(change));
+    Before("bring in", change.path);
+    const std::string digest = TRY(CopyVerified(held, base, to));
+    if (digest != change.sha256) return NotAsDecided(change, "other bytes");
+    return GiveToOwner(to, change);
+  }
+
+  // A second name for what is going to be replaced, or a copy where there are no links. What has
+  // changed meanwhile is the step's to tell.
+  Status KeepBase(const Change& change, Step* step) {
+    const std::string slot = NewUndoDir(set_.id) + "/" + std::string(NameOf(step->slot));
+    const Entry to = TRY(OpenParent(dirs_.private_dir, slot));
+    Before("keep a copy of", change.path);
+    TRY(RemoveTree(to.dir, to.name));
+    if (change.type == EntryType::kSymlink) {
+      TRY(MakeSymlink(to.dir, to.name, change.base->link_target));
+    } else {
+      const Fd base = TRY(BaseOf(change));
+      if (!base.valid()) return Ok();
+      const bool linked = TRY(LinkBase(change, to));
+      const std::string digest = linked ? TRY(HashFile(base)) : TRY(CopyVerified(base, base, to));
+      if (step->before.sha256.empty()) step->before.sha256 = digest;
+      if (linked) return Ok();
+    }
+    TRY(GiveToOwner(to, change));
+    const Fd kept = TRY(OpenEntry(to, O_PATH));
+    if (change.type != EntryType::kSymlink) TRY(SetMode(kept, change.base->mode));
+    return SetMtime(kept, change.base->mtime_ns);
+  }
+
+  // False where the file system has no links.
+  Result<bool> LinkBase(const Change& change, const Entry& to) const {
+    if (options_.assume_weak) return false;
+    const Entry from = TRY(OpenParent(dirs_.workspace, change.base_path()));
+    const Status linked = Link(from.dir, from.name, to.dir, to.name);
+    if (linked.ok()) return true;
+    constexpr std::array<int, 5> kNoLinks = {ENOSYS, EPERM, EOPNOTSUPP, EMLINK, ENOENT};
+    const int sys_errno = linked.error().sys_errno();
+    if (std::find(kNoLinks.begin(), kNoLinks.end(), sys_errno) != kNoLinks.end()) return false;
+    return linked.error();
+  }
+
+  // The file that a change replaces, open for reading. Invalid: there is none.
+  Result<Fd> BaseOf(const Change& change) const {
+    if (!change.base.has_value()) return Fd();
+    const Seen seen = TRY(Look(dirs_.workspace, change.base_path()));
+    if (!seen.known || seen.identity.type != EntryType::kFile) return Fd();
+    const Entry entry = TRY(OpenParent(dirs_.workspace, change.base_path()));
+    return OpenEntry(entry, O_RDONLY | O_NONBLOCK);
+  }
+
+  // Returns the digest of the copy as it was read back.
+  static Result<std::string> CopyVerified(const Fd& from, const Fd& attributes, const Entry& to) {
+    TRY(RemoveTree(to.dir, to.name));
+    Fd file = TRY(OpenEntry(to, O_CREAT | O_EXCL | O_WRONLY, 0600));
+    const std::string digest = TRY(CopyContent(from, file));
+    if (attributes.valid()) TRY(CopyBaseXattrs(attributes, file));
+    TRY(Fsync(file));
+    TRY(file.Close());
+    const Fd again = TRY(OpenEntry(to, O_RDONLY | O_NONBLOCK));
+    const std::string found = TRY(HashFile(again));
+    if (found == digest) return digest;
+    return Error(ErrorCode::kIo, to.name + ": what was written to .bailiff reads back otherwise");
   }
 
   Status GiveToOwner(const Entry& entry, const Change& change) {
@@ -207,7 +290,7 @@ class Preparer {
       if (in_base) dirs.emplace(ParentOf(step.path));
       if (in_base && step.before.type == EntryType::kDir) dirs.insert(step.path);
       const bool in_final = step.kind == StepKind::kAttach || step.kind == StepKind::kExchange ||
-                            step.kind == StepKind::kLink;
+                            step.kind == StepKind::kReplace || step.kind == StepKind::kLink;
       if (!in_final) continue;
       const std::optional<std::string> base = index_.ToBase(ParentOf(step.path));
       if (base.has_value()) dirs.insert(*base);
@@ -251,8 +334,9 @@ class Preparer {
   const JournalDirs& dirs_;
   const ChangeSet& set_;
   const SetIndex& index_;
-  const StepHook& before_;
+  const CommitOptions& options_;
   std::vector<Step>& steps_;
+  bool held_elsewhere_ = false;
   uid_t owner_ = 0;
   gid_t group_ = 0;
   std::unordered_map<std::string, std::size_t> made_dirs_;
@@ -263,16 +347,27 @@ class Preparer {
 
 }  // namespace
 
-Status VerifyStaged(const Fd& private_dir, const ChangeSet& set, const SetIndex& index) {
-  const Recognizer recognizer(Stability::kStrong);
+std::string NewUndoDir(const std::string& id) {
+  return "undo/" + id + ".new";
+}
+
+Result<bool> IsHeldElsewhere(const JournalDirs& dirs) {
+  const struct stat held = TRY(Stat(dirs.held));
+  const struct stat private_dir = TRY(Stat(dirs.private_dir));
+  return held.st_dev != private_dir.st_dev || held.st_ino != private_dir.st_ino;
+}
+
+Status VerifyStaged(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
+                    Stability stability) {
+  const Recognizer recognizer(stability);
   for (std::size_t i = 0; i < set.changes.size(); ++i) {
     const Change& change = set.changes[i];
     if (change.content.path.empty()) continue;
-    TRY(VerifyContent(private_dir, change));
+    TRY(VerifyContent(dirs, change, stability));
     const bool is_unit = change.type == EntryType::kDir && !index.IsCarried(i);
     if (!is_unit) continue;
-    const Problems problems =
-        TRY(CheckUnit(private_dir, change.content.path, index, i, recognizer, Below::kRestored));
+    const Problems problems = TRY(
+        CheckUnit(dirs.private_dir, change.content.path, index, i, recognizer, Below::kRestored));
     if (problems.empty()) continue;
     return NotAsDecided(change, problems.front().path + " " + problems.front().reason);
   }
@@ -280,25 +375,26 @@ Status VerifyStaged(const Fd& private_dir, const ChangeSet& set, const SetIndex&
 }
 
 Status Prepare(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
-               const StepHook& before, std::vector<Step>* steps) {
-  return Preparer(dirs, set, index, before, steps).Run();
+               const CommitOptions& options, std::vector<Step>* steps) {
+  return Preparer(dirs, set, index, options, steps).Run();
 }
 
-Status RemovePrepared(const Fd& private_dir, const std::string& id) {
-  const Result<Fd> stage = OpenDirBeneath(private_dir, "stage/" + id);
+Status RemovePrepared(const JournalDirs& dirs, const std::string& id) {
+  const bool all = TRY(IsHeldElsewhere(dirs));
+  const Result<Fd> stage = OpenDirBeneath(dirs.private_dir, "stage/" + id);
   if (!stage.ok()) return IsGoneParent(stage.error()) ? Ok() : Status(stage.error());
   const std::vector<std::string> names = TRY(ListDir(stage.value(), kStagedNamesMax));
   for (const std::string& name : names) {
-    const bool prepared = name.starts_with("new-") || name.starts_with("link-");
+    const bool prepared = all || name.starts_with("new-") || name.starts_with("link-");
     if (prepared) TRY(RemoveTree(stage.value(), name));
   }
   return Ok();
 }
 
-Status DistrustStaged(const Fd& private_dir) {
-  const Result<Fd> stage = OpenDirBeneath(private_dir, "stage");
+Status DistrustStaged(const Fd& holder) {
+  const Result<Fd> stage = OpenDirBeneath(holder, "stage");
   if (!stage.ok()) return IsGoneParent(stage.error()) ? Ok() : Status(stage.error());
-  for (const TreeEntry& found : TRY(ListTree(private_dir, "stage"))) {
+  for (const TreeEntry& found : TRY(ListTree(holder, "stage"))) {
     if (found.identity.type != EntryType::kFile) continue;
     const Entry entry = TRY(OpenParent(stage.value(), found.path));
     const Fd file = TRY(OpenEntry(entry, O_PATH));

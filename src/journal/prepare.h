@@ -1,29 +1,35 @@
 #pragma once
 
-#include <functional>
-
 #include "journal/inspect.h"
 #include "journal/plan.h"
 
 namespace bailiff {
 
-using StepHook = std::function<void(std::string_view step)>;
-
 // Whether everything that `set` brings is what it says. Reads content only where the identity says
-// that it may have changed. Errors: kInvalidArgument, naming the path.
-Status VerifyStaged(const Fd& private_dir, const ChangeSet& set, const SetIndex& index);
+// that it may have changed, or says nothing (`stability` of the private directory). Errors:
+// kInvalidArgument, naming the path.
+Status VerifyStaged(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
+                    Stability stability);
 
-// Makes what steps rename into place and nobody staged (directories, symbolic links), gives new
-// entries what they inherit, completes the identities in `steps`, and adds the steps that open
-// directories to their owner where this process needs that. Changes only the private directory.
+// What becomes undo/<id> once it is decided: until then, "undo/<id>" proves that it was. Holds
+// copies of what is going to be replaced (StepKind::kReplace), and nothing else.
+std::string NewUndoDir(const std::string& id);
+
+// Whether content waits elsewhere than in the private directory.
+Result<bool> IsHeldElsewhere(const JournalDirs& dirs);
+
+// Makes what steps rename into place and nobody staged there (directories, symbolic links, copies
+// of what is held elsewhere or is going to be replaced), gives new entries what they inherit,
+// completes the identities in `steps`, and adds the steps that open directories to their owner
+// where this process needs that. Changes only the private directory.
 Status Prepare(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
-               const StepHook& before, std::vector<Step>* steps);
+               const CommitOptions& options, std::vector<Step>* steps);
 
 // Gives all that is staged a new time of change, so that VerifyStaged() reads it again.
-Status DistrustStaged(const Fd& private_dir);
+Status DistrustStaged(const Fd& holder);
 
-// Removes what Prepare() made.
-Status RemovePrepared(const Fd& private_dir, const std::string& id);
+// Removes what Prepare() made in stage/<id>.
+Status RemovePrepared(const JournalDirs& dirs, const std::string& id);
 
 // Makes a directory path below `root` as needed, each with `mode`, and returns the last one.
 Result<Fd> EnsureDir(const Fd& root, std::string_view path, mode_t mode);

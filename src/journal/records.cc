@@ -83,15 +83,16 @@ Result<Draft> MakeDraft(const Fd& private_dir) {
 }  // namespace
 
 Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set) {
-  const Stability stability = TRY(StabilityOf(dirs.private_dir));
+  const Stability stability = TRY(StabilityOf(dirs.held));
   TRY(CheckNoQuarantine(dirs.journal));
-  const Status synced = SyncStagedContent(dirs.private_dir, set, stability);
+  const Status synced = SyncStagedContent(dirs.held, set, stability);
   return synced.ok() ? synced : QuarantineIfLost(dirs.journal, synced.error());
 }
 
-Status DiscardStaged(const Fd& private_dir, const std::string& id) {
+Status DiscardStaged(const JournalDirs& dirs, const std::string& id) {
   TRY(CheckId(id));
-  return RemoveFrom(private_dir, "stage", id);
+  TRY(RemoveFrom(dirs.private_dir, "stage", id));
+  return RemoveFrom(dirs.held, "stage", id);
 }
 
 Status Forget(const JournalDirs& dirs, const std::string& id) {
@@ -101,7 +102,7 @@ Status Forget(const JournalDirs& dirs, const std::string& id) {
     return Error(ErrorCode::kConflict, "forget " + id + ": it was cut short; recover it first");
   }
   // The journal goes last: while it is there, a later call knows what else to remove.
-  TRY(RemoveFrom(dirs.private_dir, "stage", id));
+  TRY(DiscardStaged(dirs, id));
   TRY(RemoveFrom(dirs.private_dir, "undo", id));
   return RemoveJournal(dirs.journal, id);
 }

@@ -157,7 +157,7 @@ TEST_F(RecoveryTest, AnotherWorkspacesJournalIsRefused) {
   const std::string copy = tree_->Path("") + "../copy";
   std::filesystem::create_directories(copy);
   const Fd other = OpenPath(copy, O_RDONLY | O_DIRECTORY).value();
-  const JournalDirs dirs = {other, tree_->private_dir(), tree_->journal()};
+  const JournalDirs dirs = {other, tree_->private_dir(), tree_->journal(), tree_->private_dir()};
   EXPECT_THAT(Recover(dirs), FailsWith(ErrorCode::kConflict));
 }
 
@@ -197,10 +197,10 @@ TEST_F(RecordTest, StagedContentIsSyncedAndDiscarded) {
   const ChangeSet set = Edits(tree_).Create("f", "f").Build();
   ASSERT_THAT(SyncStaged(tree_.dirs(), set), IsOk());
   EXPECT_NE(tree_.Private("stage"), "");
-  ASSERT_THAT(DiscardStaged(tree_.private_dir(), kCommitId), IsOk());
+  ASSERT_THAT(DiscardStaged(tree_.dirs(), kCommitId), IsOk());
   EXPECT_EQ(tree_.Private("stage"), "");
-  EXPECT_THAT(DiscardStaged(tree_.private_dir(), kCommitId), IsOk());
-  EXPECT_THAT(DiscardStaged(tree_.private_dir(), "../x"), FailsWith(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(DiscardStaged(tree_.dirs(), kCommitId), IsOk());
+  EXPECT_THAT(DiscardStaged(tree_.dirs(), "../x"), FailsWith(ErrorCode::kInvalidArgument));
 }
 
 }  // namespace

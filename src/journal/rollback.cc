@@ -27,7 +27,8 @@ class Inverter {
     aside_.resize(set_.changes.size());
     for (const Step& step : journal_.begin.steps) {
       if (step.kind == StepKind::kDetach) aside_[step.change] = step.store;
-      if (step.kind == StepKind::kExchange) aside_[step.change] = step.slot;
+      const bool replaces = step.kind == StepKind::kExchange || step.kind == StepKind::kReplace;
+      if (replaces) aside_[step.change] = step.slot;
       if (step.kind == StepKind::kDetach) detached_.emplace(step.path, step.store);
     }
     for (const Change& change : set_.changes) {

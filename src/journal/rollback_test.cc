@@ -46,13 +46,15 @@ TEST_F(RollbackTest, RestoresTheTreeAndTheRollbackOfThatTheResult) {
 }
 
 TEST_F(RollbackTest, WorksWithoutStableInodesToo) {
-  CommitOptions weak;
-  weak.assume_weak = true;
-  MakeEverythingTree(tree_);
-  const std::string before = tree_.Snapshot();
-  CommitSet(EverythingSet(tree_, true), weak);
-  CommitSet(Inverse(kCommitId, kRollbackId), weak);
-  EXPECT_EQ(tree_.Snapshot(), before);
+  const Tree tree(ScratchDir("rollback_weak"), Ground::kWeak);
+  MakeEverythingTree(tree);
+  const std::string before = tree.Snapshot();
+  ASSERT_THAT(CommitAll(tree, EverythingSet(tree), OptionsFor(tree)), IsOk());
+  EXPECT_NE(tree.Snapshot(), before);
+  const Result<Rollback> back = BuildRollback(tree.dirs(), kCommitId, kRollbackId);
+  ASSERT_THAT(back, IsOk());
+  ASSERT_THAT(CommitAll(tree, back.value().set, OptionsFor(tree)), IsOk());
+  EXPECT_EQ(tree.Snapshot(), before);
 }
 
 TEST_F(RollbackTest, SaysWhatItBringsBack) {

@@ -1,4 +1,8 @@
+#include <cstdlib>
+#include <iostream>
+
 #include "tests/crash/everything.h"
+#include "tests/crash/fuse_ground.h"
 
 // A commit that dies at its n-th step, for every n: after recovery the tree is the one before or
 // the one after, and nothing else is ever seen.
@@ -7,6 +11,7 @@ namespace bailiff {
 namespace {
 
 constexpr int kStepsMax = 500;
+constexpr int kFuseStride = 11;
 
 // What an undisturbed commit makes of the tree, and a rollback of it.
 struct World {
@@ -14,12 +19,12 @@ struct World {
   std::string after;
 };
 
-World Undisturbed() {
-  const Tree tree(ScratchDir("crash_undisturbed"));
+World Undisturbed(Ground ground) {
+  const Tree tree(ScratchDir("crash_undisturbed"), ground);
   MakeEverythingTree(tree);
   World world;
   world.before = tree.Snapshot();
-  const Result<CommitReport> report = CommitAll(tree, EverythingSet(tree));
+  const Result<CommitReport> report = CommitAll(tree, EverythingSet(tree), OptionsFor(tree));
   EXPECT_THAT(report, IsOk());
   EXPECT_EQ(report.value().outcome, CommitOutcome::kCommitted);
   world.after = tree.Snapshot();
@@ -28,10 +33,8 @@ World Undisturbed() {
   return world;
 }
 
-void RecoverAll(const Tree& tree, bool weak) {
-  CommitOptions options;
-  options.assume_weak = weak;
-  const auto reports = Recover(tree.dirs(), options);
+void RecoverAll(const Tree& tree) {
+  const auto reports = Recover(tree.dirs());
   ASSERT_THAT(reports, IsOk());
   for (const CommitReport& report : reports.value()) {
     EXPECT_EQ(report.outcome, CommitOutcome::kCommitted)
@@ -55,29 +58,46 @@ void CheckBeforeOrAfter(const Tree& tree, const World& world, const std::string&
   ASSERT_EQ(now, is_after ? world.after : world.before);
   if (!is_after) {
     EXPECT_THAT(tree.Private("undo"), ::testing::Not(::testing::HasSubstr(id)));
-    ASSERT_THAT(DiscardStaged(tree.private_dir(), id), IsOk());
+    ASSERT_THAT(DiscardStaged(tree.dirs(), id), IsOk());
   }
   EXPECT_EQ(tree.Private("stage"), "");
 }
 
-// On a local file system, and on one without stable inode numbers and rename flags.
-class CommitCrashTest : public ::testing::TestWithParam<bool> {};
-INSTANTIATE_TEST_SUITE_P(Strong, CommitCrashTest, ::testing::Values(false));
-INSTANTIATE_TEST_SUITE_P(Weak, CommitCrashTest, ::testing::Values(true));
+// On a local file system, on one that is treated as having no stable inode numbers and rename
+// flags, and on one that has none.
+class CommitCrashTest : public ::testing::TestWithParam<Ground> {
+ protected:
+  void SetUp() override {
+    if (GetParam() != Ground::kFuse) return;
+    REQUIRES(std::getenv("BAILIFF_TEST_FUSE") != nullptr, "needs FUSE and bindfs");
+    if (std::getenv("BAILIFF_TESTS_FULL") != nullptr) return;
+    const char* seed = std::getenv("BAILIFF_TESTS_SEED");
+    stride_ = kFuseStride;
+    first_ = 1 + static_cast<int>((seed == nullptr ? 1 : std::atol(seed)) % kFuseStride);
+    std::cout << "every " << stride_ << "th step from " << first_ << "\n";
+  }
+
+  // The steps at which to die. Each costs a tree through FUSE, so that a sample is taken there.
+  int first_ = 1;
+  int stride_ = 1;
+};
+INSTANTIATE_TEST_SUITE_P(Ground, CommitCrashTest,
+                         ::testing::Values(Ground::kLocal, Ground::kWeak, Ground::kFuse),
+                         ::testing::PrintToStringParamName());
 
 TEST_P(CommitCrashTest, IsAllOrNothingWhereverItDies) {
-  const World world = Undisturbed();
+  const World world = Undisturbed(GetParam());
   bool decided = false;
-  int n = 1;
-  for (; n < kStepsMax; ++n) {
+  int n = first_;
+  for (; n < kStepsMax; n += stride_) {
     SCOPED_TRACE("dies at step " + std::to_string(n));
-    const Tree tree(ScratchDir("crash_commit"));
+    const Tree tree(ScratchDir("crash_commit"), GetParam());
     MakeEverythingTree(tree);
-    const ChangeSet set = EverythingSet(tree, GetParam());
-    const bool survived = SurvivesStep(n, GetParam(), [&](const CommitOptions& options) {
+    const ChangeSet set = EverythingSet(tree);
+    const bool survived = SurvivesStep(tree, n, [&](const CommitOptions& options) {
       if (!CommitAll(tree, set, options).ok()) ::_exit(1);
     });
-    ASSERT_NO_FATAL_FAILURE(RecoverAll(tree, GetParam()));
+    ASSERT_NO_FATAL_FAILURE(RecoverAll(tree));
     ASSERT_NO_FATAL_FAILURE(CheckBeforeOrAfter(tree, world, kCommitId, &decided));
     if (survived) break;
   }
@@ -86,22 +106,20 @@ TEST_P(CommitCrashTest, IsAllOrNothingWhereverItDies) {
 }
 
 TEST_P(CommitCrashTest, RecoveryMayDieAnywhereToo) {
-  const World world = Undisturbed();
+  const World world = Undisturbed(GetParam());
   bool unused = false;
-  for (int n = 2; n < kStepsMax; n += 7) {
+  for (int n = 1 + first_; n < kStepsMax; n += 7 * stride_) {
     bool committed = false;
-    for (int m = 1; m < kStepsMax; m += 5) {
+    for (int m = first_; m < kStepsMax; m += 5 * stride_) {
       SCOPED_TRACE("commit dies at " + std::to_string(n) + ", recovery at " + std::to_string(m));
-      const Tree tree(ScratchDir("crash_recovery"));
+      const Tree tree(ScratchDir("crash_recovery"), GetParam());
       MakeEverythingTree(tree);
-      const ChangeSet set = EverythingSet(tree, GetParam());
-      committed = SurvivesStep(n, GetParam(), [&](const CommitOptions& options) {
-        (void)CommitAll(tree, set, options);
-      });
-      const bool recovered = SurvivesStep(m, GetParam(), [&](const CommitOptions& options) {
-        (void)Recover(tree.dirs(), options);
-      });
-      ASSERT_NO_FATAL_FAILURE(RecoverAll(tree, GetParam()));
+      const ChangeSet set = EverythingSet(tree);
+      committed = SurvivesStep(
+          tree, n, [&](const CommitOptions& options) { (void)CommitAll(tree, set, options); });
+      const bool recovered = SurvivesStep(
+          tree, m, [&](const CommitOptions& options) { (void)Recover(tree.dirs(), options); });
+      ASSERT_NO_FATAL_FAILURE(RecoverAll(tree));
       unused = false;
       ASSERT_NO_FATAL_FAILURE(CheckBeforeOrAfter(tree, world, kCommitId, &unused));
       if (recovered) break;
@@ -111,24 +129,22 @@ TEST_P(CommitCrashTest, RecoveryMayDieAnywhereToo) {
 }
 
 TEST_P(CommitCrashTest, ARollbackIsAllOrNothingWhereverItDies) {
-  const World forward = Undisturbed();
+  const World forward = Undisturbed(GetParam());
   const World world{forward.after, forward.before};
   bool decided = false;
-  int n = 1;
-  for (; n < kStepsMax; ++n) {
+  int n = first_;
+  for (; n < kStepsMax; n += stride_) {
     SCOPED_TRACE("dies at step " + std::to_string(n));
-    const Tree tree(ScratchDir("crash_rollback"));
+    const Tree tree(ScratchDir("crash_rollback"), GetParam());
     MakeEverythingTree(tree);
-    CommitOptions forwards;
-    forwards.assume_weak = GetParam();
-    ASSERT_THAT(CommitAll(tree, EverythingSet(tree, GetParam()), forwards), IsOk());
+    ASSERT_THAT(CommitAll(tree, EverythingSet(tree), OptionsFor(tree)), IsOk());
     const Result<Rollback> rollback = BuildRollback(tree.dirs(), kCommitId, kRollbackId);
     ASSERT_THAT(rollback, IsOk());
     ASSERT_EQ(rollback.value().conflicts, std::vector<PathProblem>());
-    const bool survived = SurvivesStep(n, GetParam(), [&](const CommitOptions& options) {
+    const bool survived = SurvivesStep(tree, n, [&](const CommitOptions& options) {
       if (!CommitAll(tree, rollback.value().set, options).ok()) ::_exit(1);
     });
-    ASSERT_NO_FATAL_FAILURE(RecoverAll(tree, GetParam()));
+    ASSERT_NO_FATAL_FAILURE(RecoverAll(tree));
     ASSERT_NO_FATAL_FAILURE(CheckBeforeOrAfter(tree, world, kRollbackId, &decided));
     const Result<Rollback> again = BuildRollback(tree.dirs(), kCommitId, kRollbackId);
     if (decided) {
@@ -144,10 +160,10 @@ TEST_P(CommitCrashTest, ARollbackIsAllOrNothingWhereverItDies) {
 }
 
 // Another writer changes a file at the last moment, and the process dies n steps later.
-CommitOptions InterferingAndDying(const Tree& tree, bool weak, int n, int* steps) {
-  const std::string moment = weak ? "set aside hard1" : "exchange hard1";
-  CommitOptions options;
-  options.assume_weak = weak;
+CommitOptions InterferingAndDying(const Tree& tree, int n, int* steps) {
+  const bool local = tree.ground() == Ground::kLocal;
+  const std::string moment = local ? "exchange hard1" : "replace hard1";
+  CommitOptions options = OptionsFor(tree);
   options.before_step = [&tree, moment, n, steps](std::string_view step) {
     if (step == "metadata script.sh") ::_exit(1);  // Theirs by now.
     if (step == moment) tree.File("script.sh", "theirs", 0644, kOldTime);
@@ -158,34 +174,32 @@ CommitOptions InterferingAndDying(const Tree& tree, bool weak, int n, int* steps
 }
 
 TEST_P(CommitCrashTest, AnUndoIsCompleteWhereverItDies) {
-  CommitOptions recovery;
-  recovery.assume_weak = GetParam();
-  int n = 1;
-  for (; n < kStepsMax; ++n) {
+  int n = first_;
+  for (; n < kStepsMax; n += stride_) {
     SCOPED_TRACE("dies at step " + std::to_string(n) + " of the undo");
-    const Tree tree(ScratchDir("crash_undo"));
+    const Tree tree(ScratchDir("crash_undo"), GetParam());
     MakeEverythingTree(tree);
-    const ChangeSet set = EverythingSet(tree, GetParam());
+    const ChangeSet set = EverythingSet(tree);
     // 0: it has its own count.
-    const bool survived = SurvivesStep(0, GetParam(), [&](const CommitOptions&) {
+    const bool survived = SurvivesStep(tree, 0, [&](const CommitOptions&) {
       int steps = -1;
       const Result<CommitReport> report =
-          CommitAll(tree, set, InterferingAndDying(tree, GetParam(), n, &steps));
+          CommitAll(tree, set, InterferingAndDying(tree, n, &steps));
       if (!report.ok() || report.value().outcome != CommitOutcome::kConflict) ::_exit(2);
     });
-    ASSERT_THAT(Recover(tree.dirs(), recovery), IsOk());
+    ASSERT_THAT(Recover(tree.dirs()), IsOk());
     const auto report = ReportOf(tree.journal(), kCommitId);
     ASSERT_TRUE(report.value().has_value());
     ASSERT_EQ(report.value()->problems, (std::vector<PathProblem>{{"script.sh", "changed since"}}));
     ASSERT_EQ(report.value()->outcome, CommitOutcome::kConflict);
     const std::string now = tree.Snapshot();
-    const Tree expected(ScratchDir("crash_undo_expected"));
+    const Tree expected(ScratchDir("crash_undo_expected"), GetParam());
     MakeEverythingTree(expected);
     expected.File("script.sh", "theirs", 0644, kOldTime);
     ASSERT_EQ(now, expected.Snapshot());
     EXPECT_EQ(tree.Private("undo"), "");
     // What was staged is whole, so that the proposal can be tried again.
-    EXPECT_THAT(CommitAll(tree, set, recovery), IsOk());
+    EXPECT_THAT(CommitAll(tree, set, OptionsFor(tree)), IsOk());
     if (survived) break;
   }
   EXPECT_GT(n, 40);

@@ -30,9 +30,9 @@ std::uint64_t NumberIn(const char* variable, std::uint64_t otherwise) {
 // A disk with the workspace on it, in use until the next one is made.
 class Mounted {
  public:
-  explicit Mounted(SimDisk disk) : fs_(std::move(disk)) {
+  Mounted(SimDisk disk, Ground ground) : fs_(std::move(disk)) {
     UseSimFs(&fs_);
-    tree_.emplace(kWork, kState, Tree::AlreadyThere::kYes);
+    tree_.emplace(kWork, kState, ground, Tree::AlreadyThere::kYes);
   }
   const Tree& tree() const { return *tree_; }
   const SimFs& fs() const { return fs_; }
@@ -62,14 +62,18 @@ struct Story {
   std::string told;           // For a failure.
 };
 
+Ground GroundOf(const Story& story) {
+  return story.options.assume_weak ? Ground::kWeak : Ground::kLocal;
+}
+
 void Own(const Tree& tree, const std::string& path, uid_t uid, gid_t gid) {
   ASSERT_THAT(SetOwner(OpenParent(tree.workspace(), path).value(), uid, gid), IsOk());
 }
 
-SimDisk EverythingDisk() {
+SimDisk EverythingDisk(Ground ground) {
   SimFs fs(EmptySimDisk());
   UseSimFs(&fs);
-  const Tree tree(kWork, kState);
+  const Tree tree(kWork, kState, ground);
   MakeEverythingTree(tree);
   tree.Dir("shared", 02775);
   Own(tree, "shared", kOwner, kTeam);
@@ -90,14 +94,14 @@ void MakeShared(Edits* edits) {
 }
 
 // A random part of all that can be changed there.
-ChangeSet SomeEdits(const Tree& tree, bool weak, std::mt19937_64* random) {
+ChangeSet SomeEdits(const Tree& tree, std::mt19937_64* random) {
   std::vector<EditGroup> groups(kEditGroups.begin(), kEditGroups.end());
   groups.push_back(MakeShared);
   groups.push_back(MakeMany);
   constexpr std::array<double, 3> kShares = {0.1, 0.4, 1};
   std::bernoulli_distribution takes(kShares[(*random)() % kShares.size()]);
   for (;;) {
-    Edits edits(tree, kCommitId, weak ? Stability::kWeak : Stability::kStrong);
+    Edits edits(tree);
     for (const EditGroup group : groups) {
       if (takes(*random)) group(&edits);
     }
@@ -120,19 +124,19 @@ void CommitWell(const Story& story, const Tree& tree) {
 
 // The set made real on a copy of the disk.
 std::string AfterCommit(const Story& story, const SimDisk& disk) {
-  const Mounted mounted(disk);
+  const Mounted mounted(disk, GroundOf(story));
   CommitWell(story, mounted.tree());
   return mounted.tree().Snapshot();
 }
 
-std::string SnapshotOf(const SimDisk& disk) {
-  return Mounted(disk).tree().Snapshot();
+std::string SnapshotOf(const Story& story, const SimDisk& disk) {
+  return Mounted(disk, GroundOf(story)).tree().Snapshot();
 }
 
 void TellCommit(Story* story, const SimDisk& disk) {
-  story->before = SnapshotOf(disk);
+  story->before = SnapshotOf(*story, disk);
   story->after = AfterCommit(*story, disk);
-  story->run = std::make_unique<Mounted>(disk);
+  story->run = std::make_unique<Mounted>(disk, GroundOf(*story));
   Story& told = *story;
   CommitOptions options = story->options;
   options.before_step = [&told](std::string_view step) {
@@ -142,7 +146,7 @@ void TellCommit(Story* story, const SimDisk& disk) {
 }
 
 void TellRollback(Story* story, const SimDisk& disk) {
-  const Mounted committed(disk);
+  const Mounted committed(disk, GroundOf(*story));
   CommitWell(*story, committed.tree());
   Result<Rollback> rollback = BuildRollback(committed.tree().dirs(), kCommitId, kRollbackId);
   ASSERT_THAT(rollback, IsOk());
@@ -153,16 +157,16 @@ void TellRollback(Story* story, const SimDisk& disk) {
 }
 
 void TellUndo(Story* story, const SimDisk& disk) {
-  story->before = SnapshotOf(disk);
+  story->before = SnapshotOf(*story, disk);
   story->after = AfterCommit(*story, disk);
   {
-    const Mounted theirs(disk);
+    const Mounted theirs(disk, GroundOf(*story));
     WriteTheirs(theirs.tree());
     story->theirs = theirs.tree().Snapshot();
   }
-  story->run = std::make_unique<Mounted>(disk);
+  story->run = std::make_unique<Mounted>(disk, GroundOf(*story));
   Story& told = *story;
-  const std::string moment = story->options.assume_weak ? "set aside hard1" : "exchange hard1";
+  const std::string moment = story->options.assume_weak ? "replace hard1" : "exchange hard1";
   CommitOptions options = story->options;
   options.before_step = [&told, &moment](std::string_view step) {
     if (step == "open undo directory") told.decided = told.run->now();
@@ -178,11 +182,11 @@ void TellUndo(Story* story, const SimDisk& disk) {
 
 // What a held change set brings is staged and synced; it is committed later.
 void TellHold(Story* story, SimDisk disk, std::uint64_t seed) {
-  story->run = std::make_unique<Mounted>(std::move(disk));
+  story->run = std::make_unique<Mounted>(std::move(disk), GroundOf(*story));
   const Tree& tree = story->run->tree();
   std::mt19937_64 random(seed);
   story->before = tree.Snapshot();
-  story->set = SomeEdits(tree, story->options.assume_weak, &random);
+  story->set = SomeEdits(tree, &random);
   ASSERT_THAT(SyncStaged(tree.dirs(), story->set), IsOk());
   const std::size_t end = story->run->now();
   story->decided = end;
@@ -190,24 +194,26 @@ void TellHold(Story* story, SimDisk disk, std::uint64_t seed) {
 }
 
 void TellRecord(Story* story, SimDisk disk, bool replaces) {
-  const Mounted first(std::move(disk));
+  const Mounted first(std::move(disk), GroundOf(*story));
   if (replaces) {
     ASSERT_THAT(WriteRecord(first.tree().workspace(), kRecordPath, "old record"), IsOk());
   }
   story->before = replaces ? "old record" : "";
   story->after = "new record, and longer";
-  story->run = std::make_unique<Mounted>(first.fs().live());
+  story->run = std::make_unique<Mounted>(first.fs().live(), GroundOf(*story));
   ASSERT_THAT(WriteRecord(story->run->tree().workspace(), kRecordPath, story->after), IsOk());
   story->decided = story->run->now();
 }
 
 void TellStory(std::uint64_t seed, Story* story) {
-  static const SimDisk everything = EverythingDisk();
+  static const SimDisk local = EverythingDisk(Ground::kLocal);
+  static const SimDisk weak_disk = EverythingDisk(Ground::kWeak);
   std::mt19937_64 random(seed);
   story->what = static_cast<What>(random() % kWhats);
   story->model = random() % 3 == 0 ? SimModel::kOrdered : SimModel::kAny;
   story->options.assume_weak = random() % 4 == 0;
   const bool weak = story->options.assume_weak;
+  const SimDisk& everything = weak ? weak_disk : local;
   story->told = std::string("story ") + std::to_string(seed) + ": " +
                 std::array{"commit", "rollback", "undo", "hold", "record"}.at(
                     static_cast<std::size_t>(story->what)) +
@@ -215,9 +221,9 @@ void TellStory(std::uint64_t seed, Story* story) {
                 (story->model == SimModel::kOrdered ? ", ordered" : ", any order");
   if (story->what == What::kHold) return TellHold(story, everything, random());
   if (story->what == What::kRecord) return TellRecord(story, everything, random() % 2 == 0);
-  const Mounted staging(everything);
-  story->set = story->what == What::kUndo ? EverythingSet(staging.tree(), weak)
-                                          : SomeEdits(staging.tree(), weak, &random);
+  const Mounted staging(everything, GroundOf(*story));
+  story->set = story->what == What::kUndo ? EverythingSet(staging.tree())
+                                          : SomeEdits(staging.tree(), &random);
   const SimDisk staged = staging.fs().live();
   if (story->what == What::kCommit) return TellCommit(story, staged);
   if (story->what == What::kRollback) return TellRollback(story, staged);
@@ -233,7 +239,7 @@ const std::string& IdOf(const Story& story) {
 SimDisk RecoverFrom(SimDisk disk, const Story& story, std::mt19937_64* random) {
   std::optional<std::string> is_done;
   for (int round = 1;; ++round) {
-    Mounted mounted(std::move(disk));
+    Mounted mounted(std::move(disk), GroundOf(story));
     const Tree& tree = mounted.tree();
     const auto reports = Recover(tree.dirs(), story.options);
     EXPECT_THAT(reports, IsOk());
@@ -335,7 +341,7 @@ void CheckImage(const Story& story, std::mt19937_64* random) {
                (at < end ? Describe(fs.log()[at]) : "the end"));
   SimDisk disk = RecoverFrom(fs.Cut(at, story.model, random), story, random);
   if (::testing::Test::HasFailure()) return;
-  const Mounted mounted(std::move(disk));
+  const Mounted mounted(std::move(disk), GroundOf(story));
   switch (story.what) {
     case What::kCommit:
     case What::kRollback:

@@ -31,11 +31,12 @@ constexpr int kConflict = static_cast<int>(CommitOutcome::kConflict);
 // One use of the journal: a tree, what is done to it under a fault, and what may come of it.
 class Scene {
  public:
-  explicit Scene(bool weak, const char* name = "crash_syscalls") : tree_(ScratchDir(name)) {
+  explicit Scene(bool weak, const char* name = "crash_syscalls")
+      : tree_(ScratchDir(name), weak ? Ground::kWeak : Ground::kLocal) {
     options_.assume_weak = weak;
     MakeEverythingTree(tree_);
     tree_.File("untouched/file", "nobody changes this");
-    set_ = EverythingSet(tree_, weak);
+    set_ = EverythingSet(tree_);
   }
   virtual ~Scene() = default;
   Scene(const Scene&) = delete;
@@ -144,7 +145,7 @@ class UndoScene : public CommitScene {
   explicit UndoScene(bool weak) : CommitScene(weak) {}
   int Act() override {
     CommitOptions options = options_;
-    const std::string moment = options_.assume_weak ? "set aside hard1" : "exchange hard1";
+    const std::string moment = options_.assume_weak ? "replace hard1" : "exchange hard1";
     options.before_step = [moment](std::string_view step) {
       if (step == moment) ::raise(SIGUSR1);
     };
@@ -202,7 +203,7 @@ class DiscardScene : public CommitScene {
  public:
   using CommitScene::CommitScene;
   bool NeedsItsSyncs() const override { return false; }
-  int Act() override { return ExitStatusOf(DiscardStaged(tree_.private_dir(), kCommitId)); }
+  int Act() override { return ExitStatusOf(DiscardStaged(tree_.dirs(), kCommitId)); }
   void Check(int status) override {
     EXPECT_EQ(tree_.Snapshot(), before_);
     EXPECT_TRUE(status != 0 || tree_.Private("stage").empty());

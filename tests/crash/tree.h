@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -41,24 +42,34 @@ inline std::string ScratchDir(const std::string& name) {
   return dir + "bailiff_" + name + "_" + std::to_string(::getpid());
 }
 
-// <dir>/ws, its .bailiff, and <dir>/journal. Gone with the object.
+// What a workspace lies on. Where it is not local, content waits in a directory that is.
+enum class Ground : std::uint8_t {
+  kLocal,
+  kWeak,  // Local, and treated as if it had no stable inode numbers and rename flags.
+  kFuse,  // Below the mount that BAILIFF_TEST_FUSE names: see fuse_ground.h.
+};
+inline void PrintTo(Ground ground, std::ostream* out) {
+  *out << (ground == Ground::kLocal ? "Local" : ground == Ground::kWeak ? "Weak" : "Fuse");
+}
+
+// <dir>/ws (or one on FUSE), its .bailiff, <dir>/journal and <dir>/held. Gone with the object.
 class Tree {
  public:
-  explicit Tree(const std::string& dir) : Tree(dir, dir) {}
+  explicit Tree(const std::string& dir, Ground ground = Ground::kLocal) : Tree(dir, dir, ground) {}
 
-  // The journal lies in another directory.
-  Tree(const std::string& dir, const std::string& state) : dir_(dir), state_(state) {
+  // The journal, and what is held, lie in another directory.
+  Tree(const std::string& dir, const std::string& state, Ground ground = Ground::kLocal)
+      : dir_(dir), state_(state), root_(RootFor(dir, ground)), ground_(ground) {
     Clear();
-    const Fd top = OpenPath(std::filesystem::path(dir_).parent_path(), O_RDONLY).value();
-    const Fd state_top = OpenPath(std::filesystem::path(state_).parent_path(), O_RDONLY).value();
-    EXPECT_THAT(EnsureDir(top, OwnName() + "/ws/.bailiff", 0755), IsOk());
-    EXPECT_THAT(EnsureDir(state_top, StateName() + "/journal", 0755), IsOk());
+    ground == Ground::kFuse ? MakeDirs(root_, "/.bailiff") : MakeDirs(dir_, "/ws/.bailiff");
+    MakeDirs(state_, "/journal");
+    MakeDirs(state_, "/held");
     Open();
   }
   // One that was made before, and stays.
   enum class AlreadyThere { kYes };
-  Tree(const std::string& dir, const std::string& state, AlreadyThere)
-      : dir_(dir), state_(state), stays_(true) {
+  Tree(const std::string& dir, const std::string& state, Ground ground, AlreadyThere)
+      : dir_(dir), state_(state), root_(RootFor(dir, ground)), ground_(ground), stays_(true) {
     Open();
   }
   ~Tree() {
@@ -68,24 +79,30 @@ class Tree {
   Tree& operator=(const Tree&) = delete;
 
   void Open() {
-    workspace_ = OpenPath(dir_ + "/ws", O_RDONLY | O_DIRECTORY).value();
-    private_ = OpenPath(dir_ + "/ws/.bailiff", O_RDONLY | O_DIRECTORY).value();
+    workspace_ = OpenPath(root_, O_RDONLY | O_DIRECTORY).value();
+    private_ = OpenPath(root_ + "/.bailiff", O_RDONLY | O_DIRECTORY).value();
+    held_ = OpenPath(state_ + "/held", O_RDONLY | O_DIRECTORY).value();
     journal_ = OpenPath(state_ + "/journal", O_RDONLY | O_DIRECTORY).value();
   }
 
-  JournalDirs dirs() const { return {workspace_, private_, journal_}; }
+  JournalDirs dirs() const { return {workspace_, private_, journal_, held()}; }
+  const Fd& held() const { return ground_ == Ground::kLocal ? private_ : held_; }
+  Ground ground() const { return ground_; }
   const Fd& workspace() const { return workspace_; }
   const Fd& private_dir() const { return private_; }
   const Fd& journal() const { return journal_; }
-  std::string Path(const std::string& path) const { return dir_ + "/ws/" + path; }
+  std::string Path(const std::string& path) const { return root_ + "/" + path; }
   std::string JournalPath(const std::string& id) const {
     return state_ + "/journal/" + id + ".journal";
   }
 
   void File(const std::string& path, const std::string& content, mode_t mode = 0644,
             std::int64_t mtime = kOldTime) const {
-    const Entry entry{EnsureDir(workspace_, ParentOf(path), 0755).value(),
-                      std::string(NameOf(path))};
+    FileIn(workspace_, path, content, mode, mtime);
+  }
+  static void FileIn(const Fd& root, const std::string& path, const std::string& content,
+                     mode_t mode, std::int64_t mtime) {
+    const Entry entry{EnsureDir(root, ParentOf(path), 0755).value(), std::string(NameOf(path))};
     const Fd file = OpenEntry(entry, O_CREAT | O_TRUNC | O_WRONLY, 0644).value();
     ASSERT_THAT(WriteAll(file, content), IsOk());
     ASSERT_THAT(SetMode(file, mode), IsOk());
@@ -133,12 +150,13 @@ class Tree {
     return out.str();
   }
 
-  // Names below .bailiff/<sub>, one per line.
+  // Names below .bailiff/<sub>, one per line, and below <sub> of what holds content elsewhere.
   std::string Private(const std::string& sub) const {
     std::ostringstream out;
-    if (!OpenDirBeneath(private_, sub).ok()) return "";
-    const std::vector<TreeEntry> entries = ListTree(private_, sub).value();
-    for (const TreeEntry& entry : entries) out << entry.path << "\n";
+    for (const Fd* holder : {&private_, &held_}) {
+      if (!OpenDirBeneath(*holder, sub).ok()) continue;
+      for (const TreeEntry& entry : ListTree(*holder, sub).value()) out << entry.path << "\n";
+    }
     return out.str();
   }
 
@@ -148,10 +166,19 @@ class Tree {
   }
 
  private:
-  std::string OwnName() const { return std::filesystem::path(dir_).filename(); }
-  std::string StateName() const { return std::filesystem::path(state_).filename(); }
+  static std::string RootFor(const std::string& dir, Ground ground) {
+    if (ground != Ground::kFuse) return dir + "/ws";
+    const char* mount = std::getenv("BAILIFF_TEST_FUSE");  // NOLINT(concurrency-mt-unsafe)
+    EXPECT_NE(mount, nullptr);
+    return std::string(mount) + "/" + std::filesystem::path(dir).filename().string();
+  }
+  static void MakeDirs(const std::string& dir, const std::string& below) {
+    const std::filesystem::path path = dir;
+    const Fd parent = OpenPath(path.parent_path(), O_RDONLY).value();
+    EXPECT_THAT(EnsureDir(parent, path.filename().string() + below, 0755), IsOk());
+  }
   void Clear() const {
-    for (const std::string& dir : {dir_, state_}) {
+    for (const std::string& dir : {dir_, state_, root_}) {
       const std::filesystem::path path = dir;
       const Result<Fd> parent = OpenPath(path.parent_path(), O_RDONLY);
       if (parent.ok()) (void)RemoveTree(parent.value(), path.filename());
@@ -160,9 +187,12 @@ class Tree {
 
   const std::string dir_;
   const std::string state_;
+  const std::string root_;
+  const Ground ground_;
   const bool stays_ = false;
   Fd workspace_;
   Fd private_;
+  Fd held_;
   Fd journal_;
 };
 

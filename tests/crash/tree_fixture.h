@@ -7,20 +7,21 @@
 
 #include "base/sha256.h"
 #include "changeset/model.h"
+#include "journal/journal.h"
 #include "tests/crash/tree.h"
 
-// Change sets written by hand.
+// Change sets written by hand, to commit to a Tree.
 
 namespace bailiff {
 
 // A change set against the tree as it is, told by what a script did. Stages content as it goes.
 class Edits {
  public:
-  explicit Edits(const Tree& tree, std::string id = kCommitId,
-                 Stability stability = Stability::kStrong)
-      : tree_(tree), stability_(stability) {
+  explicit Edits(const Tree& tree, std::string id = kCommitId)
+      : tree_(tree),
+        stability_(tree.ground() == Ground::kLocal ? Stability::kStrong : Stability::kWeak) {
     set_.id = std::move(id);
-    EXPECT_THAT(EnsureDir(tree_.private_dir(), "stage/" + set_.id, 0755), IsOk());
+    EXPECT_THAT(EnsureDir(tree_.held(), "stage/" + set_.id, 0755), IsOk());
   }
 
   Edits& Create(const std::string& path, const std::string& content, mode_t mode = 0644) {
@@ -133,13 +134,13 @@ class Edits {
   }
   void Stage(const std::string& content, Change* change) {
     const std::string path = "stage/" + set_.id + "/" + std::to_string(staged_++);
-    tree_.File(".bailiff/" + path, content, change->mode, change->mtime_ns);
+    Tree::FileIn(tree_.held(), path, content, change->mode, change->mtime_ns);
     const struct stat root = Stat(tree_.workspace()).value();
-    const Entry entry = OpenParent(tree_.private_dir(), path).value();
+    const Entry entry = OpenParent(tree_.held(), path).value();
     ASSERT_THAT(SetOwner(entry, root.st_uid, root.st_gid), IsOk());
     ASSERT_THAT(SetMode(OpenEntry(entry, O_PATH).value(), change->mode), IsOk());
     change->content.path = path;
-    change->content.identity = *IdentityBeneath(tree_.private_dir(), path).value();
+    change->content.identity = *IdentityBeneath(tree_.held(), path).value();
     change->sha256 = Sha256::Of(content);
     change->size = static_cast<std::int64_t>(content.size());
   }
@@ -150,6 +151,12 @@ class Edits {
   std::set<std::string> moved_;
   int staged_ = 0;
 };
+
+inline CommitOptions OptionsFor(const Tree& tree) {
+  CommitOptions options;
+  options.assume_weak = tree.ground() == Ground::kWeak;
+  return options;
+}
 
 inline Result<CommitReport> CommitAll(const Tree& tree, const ChangeSet& set,
                                       const CommitOptions& options = {}) {

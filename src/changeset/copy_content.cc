@@ -1,0 +1,78 @@
+#include "changeset/copy_content.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+#include <vector>
+
+#include "base/sha256.h"
+#include "sys/file.h"
+
+namespace bailiff {
+namespace {
+
+constexpr std::size_t kChunkBytes = 256UL * 1024;
+
+// Copies what is not a hole, and hashes all.
+class Copier {
+ public:
+  Result<std::string> Copy(const Fd& from, const Fd& to) {
+    const struct stat st = TRY(Stat(from));
+    if (!S_ISREG(st.st_mode)) return Error(ErrorCode::kConflict, "is no longer a regular file");
+    Sha256 hash;
+    off_t at = 0;
+    while (at < st.st_size) {
+      off_t data = ::lseek(from.get(), at, SEEK_DATA);
+      if (data < 0 && errno == ENXIO) data = st.st_size;
+      if (data < 0) data = at;  // A file system that does not tell has no holes.
+      HashZeros(data - at, &hash);
+      off_t end = data < st.st_size ? ::lseek(from.get(), data, SEEK_HOLE) : data;
+      if (end < 0) end = st.st_size;
+      TRY(CopyRange(from, to, data, end, &hash));
+      at = end;
+    }
+    if (::ftruncate(to.get(), st.st_size) != 0) return Error::FromErrno(errno, "truncate");
+    return hash.Finish();
+  }
+
+ private:
+  void HashZeros(off_t size, Sha256* hash) {
+    if (size > 0) std::fill(chunk_.begin(), chunk_.end(), '\0');
+    while (size > 0) {
+      const std::size_t part = std::min(static_cast<std::size_t>(size), chunk_.size());
+      hash->Update(std::string_view(chunk_.data(), part));
+      size -= static_cast<off_t>(part);
+    }
+  }
+
+  Status CopyRange(const Fd& from, const Fd& to, off_t begin, off_t end, Sha256* hash) {
+    if (begin < end && ::lseek(to.get(), begin, SEEK_SET) < 0) {
+      return Error::FromErrno(errno, "seek");
+    }
+    while (begin < end) {
+      const std::size_t part = std::min(static_cast<std::size_t>(end - begin), chunk_.size());
+      const ssize_t n = ::pread(from.get(), chunk_.data(), part, begin);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return Error::FromErrno(errno, "read");
+      if (n == 0) return Error(ErrorCode::kConflict, "became shorter while it was read");
+      const std::string_view bytes(chunk_.data(), static_cast<std::size_t>(n));
+      hash->Update(bytes);
+      TRY(WriteAll(to, bytes));
+      begin += n;
+    }
+    return Ok();
+  }
+
+  std::vector<char> chunk_ = std::vector<char>(kChunkBytes);
+};
+
+}  // namespace
+
+Result<std::string> CopyContent(const Fd& from, const Fd& to) {
+  return Copier().Copy(from, to);
+}
+
+}  // namespace bailiff
