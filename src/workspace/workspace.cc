@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "sys/file.h"
+#include "workspace/identity.h"
 #include "workspace/tree.h"
 
 namespace bailiff {
@@ -122,10 +123,13 @@ Status RefuseAround(const std::string& path) {
 
 // True when `file` was written for another root than the one that is open: a copy, or one that was
 // moved to another file system.
-bool BelongsElsewhere(const IdentityFile& file, const std::string& path, std::uint64_t ino) {
-  if (file.ino != ino) return true;
+Result<bool> BelongsElsewhere(const IdentityFile& file, const std::string& path, const Fd& root,
+                              std::uint64_t ino) {
+  // FUSE may give other inode numbers with every mount: only the path is left there.
+  const bool has_inodes = TRY(StabilityOf(root)) == Stability::kStrong;
+  if (has_inodes && file.ino != ino) return true;
   if (file.path == path) return false;
-  // Same inode number under another name: renamed, unless the old name still is this workspace.
+  // The same under another name: renamed, unless the old name still is this workspace.
   Result<Fd> other = OpenPath(file.path, O_PATH | O_DIRECTORY);
   if (!other.ok()) return false;
   const Result<std::optional<IdentityFile>> there = ReadIdentityFile(other.value(), file.path);
@@ -249,7 +253,8 @@ Result<Workspace> Workspace::Open(const std::string& path) {
     return Error(ErrorCode::kNotFound,
                  path + ": is not a workspace; run 'bailiff init " + path + "' to make it one");
   }
-  if (BelongsElsewhere(*file, path, st.st_ino)) return CopiedError(*file, path);
+  const bool elsewhere = TRY(BelongsElsewhere(*file, path, workspace.root_, st.st_ino));
+  if (elsewhere) return CopiedError(*file, path);
   TRY(RefuseNested(path));
   workspace.id_ = file->id;
   workspace.state_path_ = file->state;
@@ -269,7 +274,8 @@ Result<InitResult> InitWorkspace(const InitOptions& options) {
   if (!read.ok() && !mends) return std::move(read).error();
   std::optional<IdentityFile> file = read.ok() ? std::move(read).value() : std::nullopt;
   InitResult result;
-  const bool elsewhere = file.has_value() && BelongsElsewhere(*file, options.path, st.st_ino);
+  const bool elsewhere =
+      file.has_value() && TRY(BelongsElsewhere(*file, options.path, root, st.st_ino));
   if (elsewhere && options.existing == InitOptions::Existing::kRefuse) {
     return CopiedError(*file, options.path);
   }
