@@ -167,10 +167,12 @@ int ExitStatusOf(const Execution& execution) {
 }
 
 // What finishes a commit that was cut short changes the workspace, on which the sandbox's view
-// would be mounted: it is done first. Else the sandbox is built while database and ledger are
-// opened.
-Status FinishFirst(Session& session, const Context& context) {
-  if (TRY(NeedsRecovery(context.journal().journal))) TRY(session.Open(Session::Purpose::kChange));
+// would be mounted: it is done first. Where only the count of commits tells that the workspace has
+// changed, it is read first. Else the sandbox is built while database and ledger are opened.
+Status OpenFirst(Session& session, const Context& context) {
+  const bool counts = TRY(StabilityOf(context.workspace().root())) == Stability::kWeak;
+  if (!counts && !TRY(NeedsRecovery(context.journal().journal))) return Ok();
+  TRY(session.Open(Session::Purpose::kChange));
   return Ok();
 }
 
@@ -183,8 +185,8 @@ int RunOrExec(Session& session, const RunOptions& options, RunKind kind) {
   if (!context.ok()) return session.Fail(context.error());
   const Result<Fd> stop = WatchSignals();
   if (!stop.ok()) return session.Fail(stop.error());
-  const Status finished = FinishFirst(session, *context.value());
-  if (!finished.ok()) return session.Fail(finished.error());
+  const Status first = OpenFirst(session, *context.value());
+  if (!first.ok()) return session.Fail(first.error());
   Result<PreparedRun> run = Prepare(*context.value(), std::move(request).value());
   if (!run.ok()) {
     const bool missing = run.error().code() == ErrorCode::kNotFound;

@@ -48,6 +48,7 @@ class Context {
   }
   // Where the content of change sets waits: see JournalDirs.
   const Fd& held_dir() const { return held_dir_.valid() ? held_dir_ : workspace_.private_dir(); }
+  bool has_records() const { return store_.has_value(); }
   Store& store() { return *store_; }
   Ledger& ledger() { return *ledger_; }
   Launcher& launcher() { return *launcher_; }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <csignal>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "core/admission.h"
 #include "core/cancel_socket.h"
 #include "core/clerks.h"
+#include "core/overtaken.h"
 #include "core/proof.h"
 #include "core/proposals.h"
 #include "core/records.h"
@@ -22,6 +24,7 @@
 #include "sys/file.h"
 #include "sys/message.h"
 #include "sys/pipe.h"
+#include "workspace/identity.h"
 
 namespace bailiff {
 namespace {
@@ -47,7 +50,8 @@ class Run {
         observer_(observer),
         out_(request_.output_bytes),
         err_(request_.output_bytes),
-        started_ns_(prepared.started_ns) {}
+        started_ns_(prepared.started_ns),
+        base_epoch_(prepared.base_epoch) {}
 
   Result<Execution> Go() {
     Describe();
@@ -55,6 +59,7 @@ class Run {
     TRY(Submit());
     TRY(RunProgram(cancel.fd()));
     if (supervised_.ending.has_value()) TRY(TakeChanges());
+    NoteOvertaken();
     // What is left of the sandbox goes while the rest is written down.
     TRY(monitor_.Close());
     TRY(Finish());
@@ -97,7 +102,8 @@ class Run {
     data["environment"] = execution_.environment;
     data["environment_digest"] = ToHex(execution_.environment_digest);
     data["network"] = request_.network == Network::kNone ? "none" : "host";
-    data["base_epoch"] = TRY(context_.store().CurrentEpoch());
+    if (!base_epoch_.has_value()) base_epoch_ = TRY(context_.store().CurrentEpoch());
+    data["base_epoch"] = *base_epoch_;
     json::object started;
     started["id"] = execution_.id;
     TRY(context_.ledger().AppendAll({{"submitted", std::move(data)}, {"started", started}}));
@@ -122,6 +128,8 @@ class Run {
     supervised_ = TRY(Supervise(monitor_, std::move(pipes_), cancel, observer_, &out_, &err_));
     ended_ns_ = context_.NowNanos();
     NoteScript();
+    is_weak_ = TRY(StabilityOf(context_.workspace().root())) == Stability::kWeak;
+    overtaken_ = TRY(IsOvertaken(context_, *base_epoch_));
     execution_.guarantees = supervised_.guarantees;
     execution_.out = out_.kept();
     execution_.err = err_.kept();
@@ -211,6 +219,16 @@ class Run {
     for (std::string& note : notes) execution_.warnings.push_back(std::move(note));
   }
 
+  // Where files are replaced under a running overlay it may answer ESTALE for them, also to a
+  // script that takes no notice: FUSE. On local file systems a failure may still come of what was
+  // changed.
+  void NoteOvertaken() {
+    if (!overtaken_ || (!is_weak_ && Succeeded())) return;
+    execution_.warnings.emplace_back(
+        "workspace_changed: another commit changed the workspace while the script ran; an error "
+        "such as 'Stale file handle' may come of that, and another run would see the new files");
+  }
+
   bool Succeeded() const { return execution_.status == "succeeded"; }
 
   // What the request wants done with the changes, given how the run ended.
@@ -239,6 +257,7 @@ class Run {
     Proposal proposal;
     proposal.captured = TRY(DecodeCapture(answer.value()));
     proposal.captured.set.id = execution_.id;
+    if (is_weak_) TRY(AddOvertakenPaths(&proposal.captured));
     proposal.mode = EffectiveMode();
     proposal.succeeded = Succeeded();
     proposal.case_name = execution_.case_name;
@@ -250,6 +269,15 @@ class Run {
       execution_.warnings.push_back("left out: " + refused.path + ": " + refused.reason);
     }
     return TakeDecision(proposal);
+  }
+
+  Status AddOvertakenPaths(CaptureResult* captured) {
+    for (PathProblem& problem : TRY(OvertakenPaths(context_, *base_epoch_, captured->set))) {
+      const bool known = std::any_of(captured->conflicts.begin(), captured->conflicts.end(),
+                                     [&](const PathProblem& c) { return c.path == problem.path; });
+      if (!known) captured->conflicts.push_back(std::move(problem));
+    }
+    return Ok();
   }
 
   Status NoteCaptureFailure(const Error& error) {
@@ -329,6 +357,9 @@ class Run {
   Supervised supervised_;
   KeptOutput out_;
   KeptOutput err_;
+  std::optional<std::int64_t> base_epoch_;  // Since Submit().
+  bool is_weak_ = false;    // The workspace's file system: see Stability.
+  bool overtaken_ = false;  // By another commit, while the program ran.
   std::int64_t started_ns_ = 0;
   std::int64_t ended_ns_ = 0;
 };
@@ -368,6 +399,7 @@ Result<PreparedRun> Prepare(Context& context, RunRequest request) {
   run.monitor = TRY(context.launcher().StartMonitor());
   Pipe out = TRY(MakePipe());
   Pipe err = TRY(MakePipe());
+  if (context.has_records()) run.base_epoch = TRY(context.store().CurrentEpoch());
   run.started_ns = context.NowNanos();
   TRY(SendMessage(run.monitor, EncodeLaunch(run.admitted.spec, MessageKind::kPrepare),
                   {&context.workspace().root(), &run.admitted.in, &out.write, &err.write}));

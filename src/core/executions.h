@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,11 @@ struct PreparedRun {
   Fd monitor;
   RunPipes pipes;
   std::int64_t started_ns = 0;  // Changes of others since then are conflicts.
+  std::optional<std::int64_t> base_epoch;  // Known where the database was open by then.
 };
 
-// Needs neither the database nor the ledger. Errors: those of Admit(); kIo.
+// Needs neither the database nor the ledger; on a file system whose times do not tell what changed
+// they are to be open already. Errors: those of Admit(); kIo.
 Result<PreparedRun> Prepare(Context& context, RunRequest request);
 
 // Runs one script or command in its sandbox, decides what becomes of its changes, and records all
