@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 
 import pytest
-from bailiff_cli import TIERS, Bench, Cli, remove_tree
+from bailiff_cli import ON_FUSE, TIERS, Bench, Cli, remove_tree
+from fuse_mounts import DIFFERENT
 
 
 @pytest.fixture(scope="module", params=TIERS)
@@ -14,3 +17,20 @@ def shared(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Cli]:
     cli = bench.workspace(request.param)
     yield cli
     remove_tree(cli.home)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What has to be otherwise on FUSE fails there; BAILIFF_TESTS_SAMPLE=N runs N tests only."""
+    names = {item.nodeid.rpartition("/")[2].partition("[")[0]: [] for item in items}
+    for item in items:
+        names[item.nodeid.rpartition("/")[2].partition("[")[0]].append(item)
+    for name, reason in DIFFERENT.items() if ON_FUSE else ():
+        for item in names.get(name, []):
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+    wanted = int(os.environ.get("BAILIFF_TESTS_SAMPLE", len(items)))
+    if wanted >= len(items):
+        return
+    seed = os.environ.get("BAILIFF_TESTS_SEED", "1")
+    chosen = set(random.Random(seed).sample(range(len(items)), wanted))
+    config.hook.pytest_deselected(items=[it for i, it in enumerate(items) if i not in chosen])
+    items[:] = [item for i, item in enumerate(items) if i in chosen]

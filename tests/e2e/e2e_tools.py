@@ -174,8 +174,11 @@ def is_locked(path: Path) -> bool:
 
 
 def staged(cli: Cli) -> list[str]:
-    """The change sets whose bytes the workspace keeps."""
-    return sorted(os.listdir(cli.workspace / ".bailiff" / "stage"))
+    """The change sets whose bytes are kept: in the workspace, or in its state if it is on FUSE."""
+    ids = set(os.listdir(cli.workspace / ".bailiff" / "stage"))
+    if (cli.state / "held/stage").exists():
+        ids |= set(os.listdir(cli.state / "held/stage"))
+    return sorted(ids)
 
 
 def assert_nothing_left(cli: Cli, execution: str, marker: str) -> None:

@@ -34,7 +34,7 @@ def context_of(cli: Cli, args: list[str]) -> dict:
 def test_init_makes_the_layout_and_a_private_state(ws: Cli) -> None:
     for folder in ("projects", "Tools", "Database", "Reports"):
         assert (ws.workspace / folder).is_dir()
-        assert (ws.workspace / folder).stat().st_uid == ws.uid
+        assert (ws.workspace / folder).stat().st_uid == ws.owner
     assert stat.S_IMODE((ws.workspace / ".bailiff").stat().st_mode) == 0o700
     assert stat.S_IMODE(ws.state.stat().st_mode) == 0o700
 
@@ -359,7 +359,7 @@ def test_approve_commits_what_is_held(ws: Cli, form: str) -> None:
     answer = ws.json(["approve", *options, document["execution_id"]])
     assert (answer["done"], answer["state"], answer["error"]) == (True, "committed", None)
     assert (ws.workspace / "Reports/a").read_text() == "approved\n"
-    assert (ws.workspace / "Reports/a").stat().st_uid == ws.uid
+    assert (ws.workspace / "Reports/a").stat().st_uid == ws.owner
     assert state_of(ws, document["execution_id"]) == "committed"
 
 

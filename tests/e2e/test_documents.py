@@ -97,7 +97,7 @@ def test_a_record_lies_in_the_workspace_and_says_the_same(ws: Cli) -> None:
     assert record_of(ws, document) == document
     assert ws.json(["show", document["execution_id"]]) == document
     path = ws.workspace / document["log_file"][1:]
-    assert path.stat().st_uid == ws.uid
+    assert path.stat().st_uid == ws.owner
 
 
 def test_the_record_keeps_the_beginning_of_long_output(ws: Cli) -> None:

@@ -57,7 +57,7 @@ def test_clean_changes_are_committed_at_once(ws: Cli) -> None:
     assert document["decision"] == {"outcome": "commit", "rule": "default-commit", "reasons": []}
     path = ws.workspace / "Reports/a"
     assert path.read_text() == "clean\n"
-    assert (path.stat().st_uid, path.stat().st_gid) == (ws.uid, ws.uid)
+    assert (path.stat().st_uid, path.stat().st_gid) == (ws.owner, ws.owner)
     assert staged(ws) == []
 
 

@@ -137,7 +137,7 @@ def test_the_ledger_can_be_checked_without_the_database(ws: Cli) -> None:
 
 def copy(cli: Cli) -> Cli:
     """A workspace that was copied with everything in it."""
-    target = cli.home / "copy"
+    target = cli.workspace.parent / "copy"
     subprocess.run(["cp", "-a", cli.workspace, target], check=True)
     return at(cli, target, cli.home / "state-of-copy")
 
@@ -184,7 +184,7 @@ def test_a_copy_takes_over_when_the_original_is_gone(ws: Cli) -> None:
 
 def test_a_workspace_that_was_renamed_still_works(ws: Cli) -> None:
     held = hold_for_review(ws)
-    moved = at(ws, ws.home / "renamed")
+    moved = at(ws, ws.workspace.parent / "renamed")
     ws.workspace.rename(moved.workspace)
     moved.ok(["approve", held["execution_id"]])
     assert (moved.workspace / "note.txt").read_text() == "held\n"
@@ -199,7 +199,7 @@ def test_workspaces_do_not_nest(ws: Cli) -> None:
 
 
 def test_a_workspace_that_was_moved_into_another_is_refused(ws: Cli) -> None:
-    inner = at(ws, ws.home / "inner", ws.home / "inner-state")
+    inner = at(ws, ws.workspace.parent / "inner", ws.home / "inner-state")
     inner.ok(["init", inner.workspace])
     nested = at(inner, ws.workspace / "projects/inner", inner.state)
     inner.workspace.rename(nested.workspace)
@@ -209,7 +209,7 @@ def test_a_workspace_that_was_moved_into_another_is_refused(ws: Cli) -> None:
 
 
 def test_the_state_of_another_workspace_is_refused(ws: Cli) -> None:
-    other = at(ws, ws.home / "other", ws.home / "other-state")
+    other = at(ws, ws.workspace.parent / "other", ws.home / "other-state")
     other.ok(["init", other.workspace])
     commit_file(other, "Reports/a", "a")
     answer = at(ws, ws.workspace, other.state).run(["exec", *writing("Reports/b", "b")])

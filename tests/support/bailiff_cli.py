@@ -5,7 +5,8 @@
         assert document["status"] == "succeeded"
 
 The tier "privileged" runs Bailiff as root; "rootless" as an ordinary user that owns everything it
-touches. Both work in folders of their own below /tmp, which are removed afterwards.
+touches. Both work in folders of their own below /tmp, which are removed afterwards. With
+BAILIFF_TESTS_WORKSPACES=fuse the workspaces lie on FUSE, the states do not: see fuse_mounts.py.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from fuse_mounts import OWNER, FuseMounts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIERS = ("privileged", "rootless")
+ON_FUSE = os.environ.get("BAILIFF_TESTS_WORKSPACES") == "fuse"
 USER = 54321  # Of the rootless tier, and its group: no account of the host has it.
 SECONDS_MAX = 120
 
@@ -100,6 +103,11 @@ class Cli:
         if self.is_privileged or os.geteuid() != 0:
             return os.geteuid()
         return USER
+
+    @property
+    def owner(self) -> int:
+        """Whom the files of a workspace belong to that this user made."""
+        return OWNER if ON_FUSE and self.uid == 0 else self.uid
 
     def environment(self) -> dict[str, str]:
         kept = ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
@@ -187,6 +195,7 @@ class Bench:
         self.binary = self.root / "bailiff"  # The repository may lie where another user cannot go.
         shutil.copy2(binary, self.binary)
         self.binary.chmod(0o755)
+        self._fuse = FuseMounts(self.root, USER) if ON_FUSE else None
 
     def folder(self, cli_uid: int) -> Path:
         """A fresh folder that belongs to that user."""
@@ -201,7 +210,8 @@ class Bench:
             require_root()
         uid = USER if tier == "rootless" and os.geteuid() == 0 else os.geteuid()
         home = self.folder(uid)
-        return Cli(tier, workspace or home / "workspace", home / "state", self.binary)
+        place = home if self._fuse is None else self._fuse.folder(uid, home.name)
+        return Cli(tier, workspace or place / "workspace", home / "state", self.binary)
 
     def workspace(self, tier: str) -> Cli:
         """A Cli for a fresh workspace."""
@@ -210,6 +220,8 @@ class Bench:
         return cli
 
     def close(self) -> None:
+        if self._fuse is not None:
+            self._fuse.close()
         remove_tree(self.root)
 
 
