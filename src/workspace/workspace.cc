@@ -246,7 +246,15 @@ std::optional<std::string> Workspace::Find(std::string start) {
 Result<Workspace> Workspace::Open(const std::string& path) {
   Workspace workspace;
   workspace.path_ = path;
-  workspace.root_ = TRY(OpenPath(path, O_RDONLY | O_DIRECTORY));
+  Result<Fd> root = OpenPath(path, O_RDONLY | O_DIRECTORY);
+  // Nothing else refuses root.
+  if (!root.ok() && root.error().code() == ErrorCode::kPermissionDenied && ::geteuid() == 0) {
+    return Error(ErrorCode::kPermissionDenied,
+                 root.error().message() +
+                     "; a FUSE mount lets in only the user who made it: run "
+                     "Bailiff as that user, or mount it with -o allow_other");
+  }
+  workspace.root_ = TRY(std::move(root));
   const struct stat st = TRY(Stat(workspace.root_));
   const std::optional<IdentityFile> file = TRY(ReadIdentityFile(workspace.root_, path));
   if (!file.has_value()) {
