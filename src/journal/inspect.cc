@@ -31,6 +31,12 @@ bool IsGoneParent(const Error& error) {
   return sys_errno == 0 && error.code() == ErrorCode::kPermissionDenied;
 }
 
+bool IsReplacedFile(const Error& error) {
+  const ErrorCode code = error.code();
+  return code == ErrorCode::kConflict || code == ErrorCode::kNotFound ||
+         error.sys_errno() == ESTALE;
+}
+
 bool IsMachineFailure(const Error& error) {
   constexpr std::array<int, 11> kFailures = {EIO,      EROFS,     ENODEV,    ENXIO,
                                              ESTALE,   EUCLEAN,   EREMOTEIO, ETIMEDOUT,
@@ -59,8 +65,7 @@ Result<bool> Recognizer::HasContent(const Fd& root, std::string_view path,
   if (want.type != EntryType::kFile || want.sha256.empty()) return true;
   Result<std::string> digest = HashBeneath(root, path);
   if (digest.ok()) return digest.value() == want.sha256;
-  const ErrorCode code = digest.error().code();
-  if (code == ErrorCode::kConflict || code == ErrorCode::kNotFound) return false;
+  if (IsReplacedFile(digest.error())) return false;
   return std::move(digest).error();
 }
 

@@ -70,6 +70,10 @@ Result<bool> Exchange(const Place& one, const Place& other, RenameFlags flags);
 // True for errors after which nothing further must be tried on this disk.
 bool IsMachineFailure(const Error& error);
 
+// True when the error says that another file took the place of the one that was seen. FUSE may say
+// so of a name that is there all the time.
+bool IsReplacedFile(const Error& error);
+
 // True when the error says that a path's directory is gone or is not one any more.
 bool IsGoneParent(const Error& error);
 

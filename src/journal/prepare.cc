@@ -152,9 +152,11 @@ class Preparer {
     const Entry from = TRY(OpenParent(dirs_.held, step.store));
     const Fd held = TRY(OpenEntry(from, O_RDONLY | O_NONBLOCK));
     const Entry to = TRY(OpenParent(dirs_.private_dir, step.store));
-    const Fd base = TRY(BaseOf(change));
+    Result<Fd> base = BaseOf(change);
+    if (!base.ok() && !IsReplacedFile(base.error())) return std::move(base).error();
+    const Fd attributes = base.ok() ? std::move(base).value() : Fd();
     Before("bring in", change.path);
-    const std::string digest = TRY(CopyVerified(held, base, to));
+    const std::string digest = TRY(CopyVerified(held, attributes, to));
     if (digest != change.sha256) return NotAsDecided(change, "other bytes");
     return GiveToOwner(to, change);
   }
@@ -169,17 +171,24 @@ class Preparer {
     if (change.type == EntryType::kSymlink) {
       TRY(MakeSymlink(to.dir, to.name, change.base->link_target));
     } else {
-      const Fd base = TRY(BaseOf(change));
-      if (!base.valid()) return Ok();
-      const bool linked = TRY(LinkBase(change, to));
-      const std::string digest = linked ? TRY(HashFile(base)) : TRY(CopyVerified(base, base, to));
-      if (step->before.sha256.empty()) step->before.sha256 = digest;
+      bool linked = false;
+      Result<std::string> digest = LinkOrCopyBase(change, to, &linked);
+      if (!digest.ok() && IsReplacedFile(digest.error())) return RemoveTree(to.dir, to.name);
+      if (!digest.ok()) return std::move(digest).error();
+      if (step->before.sha256.empty()) step->before.sha256 = digest.value();
       if (linked) return Ok();
     }
     TRY(GiveToOwner(to, change));
     const Fd kept = TRY(OpenEntry(to, O_PATH));
     if (change.type != EntryType::kSymlink) TRY(SetMode(kept, change.base->mode));
     return SetMtime(kept, change.base->mtime_ns);
+  }
+
+  Result<std::string> LinkOrCopyBase(const Change& change, const Entry& to, bool* linked) const {
+    const Fd base = TRY(BaseOf(change));
+    if (!base.valid()) return Error(ErrorCode::kNotFound, "is gone");
+    *linked = TRY(LinkBase(change, to));
+    return *linked ? HashFile(base) : CopyVerified(base, base, to);
   }
 
   // False where the file system has no links.
