@@ -41,10 +41,13 @@ def wait_until(happened: Callable[[], Any], what: str, seconds: float = SECONDS_
 
 
 class Held:
-    """A program in a sandbox that says "ready", waits until the test lets go, then runs `code`."""
+    """A program in a sandbox that runs `first`, says "ready", waits until the test lets go, then
+    runs `code`."""
 
-    def __init__(self, cli: Cli, code: str, options: Sequence[str] = ()) -> None:
-        program = f"import os, sys\nprint('ready', flush=True)\nsys.stdin.read()\n{code}"
+    def __init__(
+        self, cli: Cli, code: str, options: Sequence[str] = (), first: str = ""
+    ) -> None:  # fmt: skip
+        program = f"import os, sys\n{first}\nprint('ready', flush=True)\nsys.stdin.read()\n{code}"
         self.cli = cli
         self.process = cli.start(
             ["exec", *options, "--stdin", *python(program)], stdin=subprocess.PIPE)  # fmt: skip

@@ -47,10 +47,7 @@ class FuseMount:
         command = ["bindfs", "--xattr-none", *options]
         if owner is not None:
             command += ["-u", str(owner), "-g", str(owner)]
-        if uid == 0 and not others:
-            command += ["--no-allow-other"]
-        if uid != 0 and others:
-            command += ["-o", "allow_other"]
+        command += ["-o", "allow_other"] if others else ["--no-allow-other"]
         who = {} if uid == os.geteuid() else {"user": uid, "group": uid, "extra_groups": []}
         subprocess.run([*command, self.backing, self.point], check=True, cwd="/", **who)
 

@@ -1,0 +1,37 @@
+"""The end-to-end tests, with their workspaces on FUSE: a sample, or with BAILIFF_TESTS_FULL all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from bailiff_cli import REPOSITORY
+from fuse_mounts import DIFFERENT
+
+SAMPLE = 60
+SECONDS_MAX = 1400
+
+
+def test_the_end_to_end_tests_pass_on_fuse(tmp_path: Path) -> None:
+    full = bool(os.environ.get("BAILIFF_TESTS_FULL"))
+    seed = os.environ.get("BAILIFF_TESTS_SEED", "1")
+    environment = dict(os.environ, BAILIFF_TESTS_WORKSPACES="fuse", BAILIFF_TESTS_SEED=seed)
+    if not full:
+        environment["BAILIFF_TESTS_SAMPLE"] = str(SAMPLE)
+    report = tmp_path / "report.xml"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider",
+         f"--junitxml={report}", "tests/e2e"],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX)  # fmt: skip
+    print(f"BAILIFF_TESTS_SEED={seed}:", done.stdout.splitlines()[-1])
+    assert done.returncode == 0, done.stdout[-6000:]
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    assert int(suite.get("tests")) >= SAMPLE
+    skipped = [case.get("name") for case in suite.iter("testcase") if case.find("skipped") is not None]
+    different = {name.partition("::")[2] for name in DIFFERENT}
+    assert {name.partition("[")[0] for name in skipped} <= different, skipped
+    if full:
+        assert {name.partition("[")[0] for name in skipped} == different, "the list is out of date"
