@@ -41,10 +41,10 @@ ChangeSet MakeSet(const std::vector<Draft>& drafts) {
   return set;
 }
 
-std::string Plan(const ChangeSet& set) {
+std::string Plan(const ChangeSet& set, Stability stability = Stability::kStrong) {
   EXPECT_THAT(ValidateSet(set), IsOk());
   std::ostringstream out;
-  for (const Step& step : PlanSteps(set, SetIndex(set), Stability::kStrong)) {
+  for (const Step& step : PlanSteps(set, SetIndex(set), stability)) {
     std::string line = Describe(step);
     for (const std::string& dir : {"undo/" + set.id + "/", "stage/" + set.id + "/"}) {
       for (std::size_t at = line.find(dir); at != std::string::npos; at = line.find(dir)) {
@@ -54,6 +54,12 @@ std::string Plan(const ChangeSet& set) {
     out << line << "\n";
   }
   return out.str();
+}
+
+TEST(PlanTest, ReplacesWhereEntriesCannotBeExchanged) {
+  const ChangeSet set = MakeSet({{ChangeOp::kModify, kFile, "f"}});
+  EXPECT_EQ(Plan(set), "exchange s:f <-> f, keep u:0\n");
+  EXPECT_EQ(Plan(set, Stability::kWeak), "replace f by s:f, copy at u:0\n");
 }
 
 TEST(PlanTest, DetachesDeepestFirstAndAttachesShallowestFirst) {
