@@ -54,6 +54,23 @@ std::string TraitOfNode(const Node& node) {
   CheckFailed("Node::Kind out of range", __FILE__, __LINE__);
 }
 
+bool IsClosed(const Node& node) {
+  constexpr mode_t kLook = S_IRUSR | S_IXUSR;
+  return node.kind == Node::Kind::kDir && !node.is_root() && (node.st.st_mode & kLook) != kLook;
+}
+
+std::vector<bool> FindClosed(const std::vector<Node>& nodes) {
+  std::vector<bool> below(nodes.size());
+  std::vector<bool> holds(nodes.size());
+  for (std::size_t i = 1; i < nodes.size(); ++i)
+    below[i] = below[nodes[i].parent] || IsClosed(nodes[i]);
+  for (std::size_t i = nodes.size(); i-- > 1;) {
+    if (holds[i] || IsClosed(nodes[i])) holds[nodes[i].parent] = true;
+  }
+  for (std::size_t i = 0; i < nodes.size(); ++i) below[i] = below[i] || holds[i];
+  return below;
+}
+
 struct Votes {
   std::size_t entries = 0;  // Unchanged ones in both.
   bool same_time = false;
@@ -71,6 +88,7 @@ Result<MovedDirs> MovedDirs::Find(const Pairs& pairs, Base* base, const CaptureO
   moved.base_ = base;
   const std::vector<Node>& nodes = pairs.upper.nodes;
   const std::size_t dirs_max = static_cast<std::size_t>(options.files_max) + nodes.size();
+  moved.closed_ = FindClosed(nodes);
   moved.children_.resize(nodes.size());
   for (std::size_t i = 1; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
@@ -110,6 +128,7 @@ Status MovedDirs::AddBelow(std::size_t dir, std::size_t dirs_max) {
 // first are looked into, so that the work is in proportion to the entries.
 std::optional<MovedDirs::Match> MovedDirs::For(const Pairs& pairs, std::size_t index) const {
   const Node& node = pairs.upper.nodes[index];
+  if (closed_[index]) return std::nullopt;
   const std::vector<std::size_t>& children = children_[index];
   std::map<std::size_t, Votes> votes;
   const auto vote = [&](const std::string& trait, const auto& count) {

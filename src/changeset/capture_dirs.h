@@ -25,7 +25,8 @@ class MovedDirs {
   };
   // The base directory that the unpaired upper directory `index` most likely is: one with the same
   // time, or one with which it has an unchanged entry and at least half of the names in common.
-  // Nothing when there is none that `pairs` has not paired yet.
+  // Nothing when there is none that `pairs` has not paired yet, or when its owner may not look at
+  // all of the tree: a directory moves only as a tree that can be compared.
   std::optional<Match> For(const Pairs& pairs, std::size_t index) const;
 
  private:
@@ -41,6 +42,7 @@ class MovedDirs {
   std::vector<Dir> dirs_;
   std::unordered_map<std::string, std::vector<std::size_t>> by_trait_;
   std::vector<std::vector<std::size_t>> children_;  // Of each upper node.
+  std::vector<bool> closed_;  // Upper nodes that are, hold or lie below a closed directory.
 };
 
 }  // namespace bailiff

@@ -52,8 +52,8 @@ class Trial:
     redo: bool = False  # Roll the rollback back too.
 
 
-def outcome_text(outcome: int) -> str:
-    return errno.errorcode.get(outcome, str(outcome))
+def outcome_text(outcome: int | str) -> str:
+    return errno.errorcode.get(outcome, str(outcome)) if isinstance(outcome, int) else outcome
 
 
 def jobs(programs: list[Program], ops: Callable[[Program], list[Operation]]) -> bytes:
@@ -183,6 +183,10 @@ class Comparison:
     def run(self) -> None:
         programs = self.trial.programs
         native_root, native = self.run_natively(programs)
+        pinned = [{i for i, outcome in enumerate(one) if outcome == "pinned"} for one in native]
+        programs = [program.without(skip) for program, skip in zip(programs, pinned)]
+        native = [[0 if one == "pinned" else one for one in results] for results in native]
+
         before = self.make_workspace()
         if self.trial.discard_first:
             document, results = self.execute(programs, "discard")
