@@ -74,13 +74,8 @@ class Stager {
       upper_file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
     }
     const Entry target{TRY(OpenDirBeneath(dir_, "")), std::to_string(next_++)};
-<<<<<<< HEAD
-    const Fd staged = TRY(OpenEntry(target, O_CREAT | O_EXCL | O_WRONLY, 0600));
-    change->sha256 = TRY(CopyContent(upper_file.valid() ? upper_file : base_file, staged));
-=======
     Fd staged = TRY(OpenEntry(target, O_CREAT | O_EXCL | O_WRONLY, 0600));
-    change->sha256 = TRY(copier_.Copy(upper_file.valid() ? upper_file : base_file, staged));
->>>>>>> 42aca64 (changeset: a failing close of staged content is an error)
+    change->sha256 = TRY(CopyContent(upper_file.valid() ? upper_file : base_file, staged));
     if (replaces) TRY(CopyBaseXattrs(base_file, staged));
     TRY(SetMetadata(*change, staged));
     TRY(staged.Close());  // Some file systems tell only now what they could not write.

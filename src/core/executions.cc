@@ -357,10 +357,10 @@ class Run {
   Supervised supervised_;
   KeptOutput out_;
   KeptOutput err_;
-  std::optional<std::int64_t> base_epoch_;  // Since Submit().
   bool is_weak_ = false;    // The workspace's file system: see Stability.
   bool overtaken_ = false;  // By another commit, while the program ran.
   std::int64_t started_ns_ = 0;
+  std::optional<std::int64_t> base_epoch_;  // Since Submit().
   std::int64_t ended_ns_ = 0;
 };
 

@@ -58,6 +58,7 @@ Result<Fd> EnterOrMake(const Fd& dir, const std::string& name, const struct stat
   Fd opened = TRY(OpenDirBeneath(dir, name));
   const struct stat st = TRY(Stat(opened));
   TRY(SetMode(opened, (st.st_mode & 07000) | 0755));  // Whatever the umask says.
+  TRY(Fsync(opened));
   TRY(Fsync(dir));
   return opened;
 }

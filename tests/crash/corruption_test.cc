@@ -35,7 +35,7 @@ class JournalCorruptionTest : public ::testing::TestWithParam<Moment> {
     const ChangeSet set = EverythingSet(tree_);
     const bool undone = GetParam() == Moment::kHalfUndone;
     const char* dies_at = undone ? "put back swap1" : "exchange hard1";
-    SurvivesStep(0, false, [&](const CommitOptions&) {
+    SurvivesStep(tree_, 0, [&](const CommitOptions&) {
       CommitOptions options;
       options.before_step = [&](std::string_view step) {
         if (undone && step == "exchange hard1") tree_.File("script.sh", "theirs", 0644, kOldTime);

@@ -42,7 +42,9 @@ class Writer {
     EXPECT_THAT(start_.write.Close(), IsOk());
     std::int64_t delay_ns = 0;
     while (::read(start_.read.get(), &delay_ns, sizeof(delay_ns)) == sizeof(delay_ns)) {
-      Tree::FileAt(source, kTheirs, 0644, kNewTime);
+      const std::filesystem::path path(source);
+      const Fd dir = OpenPath(path.parent_path(), O_RDONLY).value();
+      Tree::FileIn(dir, path.filename(), kTheirs, 0644, kNewTime);
       const std::int64_t start = Now();
       while (Now() - start < delay_ns) {
       }
