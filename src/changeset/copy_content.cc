@@ -10,6 +10,7 @@
 
 #include "base/sha256.h"
 #include "sys/file.h"
+#include "sys/retry.h"
 
 namespace bailiff {
 namespace {
@@ -34,7 +35,8 @@ class Copier {
       TRY(CopyRange(from, to, data, end, &hash));
       at = end;
     }
-    if (::ftruncate(to.get(), st.st_size) != 0) return Error::FromErrno(errno, "truncate");
+    const auto cut = [&] { return ::ftruncate(to.get(), st.st_size); };
+    if (RetryInterrupted(cut) != 0) return Error::FromErrno(errno, "truncate");
     return hash.Finish();
   }
 
@@ -54,8 +56,8 @@ class Copier {
     }
     while (begin < end) {
       const std::size_t part = std::min(static_cast<std::size_t>(end - begin), chunk_.size());
-      const ssize_t n = ::pread(from.get(), chunk_.data(), part, begin);
-      if (n < 0 && errno == EINTR) continue;
+      const ssize_t n =
+          RetryInterrupted([&] { return ::pread(from.get(), chunk_.data(), part, begin); });
       if (n < 0) return Error::FromErrno(errno, "read");
       if (n == 0) return Error(ErrorCode::kConflict, "became shorter while it was read");
       const std::string_view bytes(chunk_.data(), static_cast<std::size_t>(n));

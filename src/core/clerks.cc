@@ -195,8 +195,8 @@ Status ClerkForget(Context& context, const std::string& id) {
 
 Status ClerkReadyRecord(Context& context) {
   const JournalDirs dirs = context.journal();
-  return context.launcher().ReadyClerk("write-record",
-                                       {&dirs.workspace, &dirs.private_dir, &dirs.journal});
+  return context.launcher().ReadyClerk(
+      "write-record", {&dirs.workspace, &dirs.private_dir, &dirs.journal, &dirs.held});
 }
 
 Result<Fd> ClerkBeginRecord(Context& context, const std::string& path, std::string_view bytes) {
@@ -204,8 +204,9 @@ Result<Fd> ClerkBeginRecord(Context& context, const std::string& path, std::stri
   writer.Bytes(path);
   writer.Bytes(bytes);
   const JournalDirs dirs = context.journal();
-  return context.launcher().AskClerk("write-record", writer.data(),
-                                     {&dirs.workspace, &dirs.private_dir, &dirs.journal});
+  return context.launcher().AskClerk(
+      "write-record", writer.data(),
+      {&dirs.workspace, &dirs.private_dir, &dirs.journal, &dirs.held});
 }
 
 Result<std::vector<std::string>> ListStaged(const Context& context) {

@@ -29,12 +29,13 @@ ProposalState StateFor(CommitOutcome outcome) {
 Status UpdateOne(Context& context, const std::string& id, ProposalState state) {
   const Result<ExecutionRow> row = context.store().GetExecution(id);
   if (!row.ok()) return row.error().code() == ErrorCode::kNotFound ? Ok() : Status(row.error());
+  // It is given its document when it ends, or by who finds it abandoned.
+  if (row.value().status == "running") return Ok();
   boost::system::error_code error;
   json::value document = json::parse(row.value().document, error);
   if (error || !document.is_object()) {
     return Error(ErrorCode::kIo, "execution " + id + ": its stored document is damaged");
   }
-  if (!document.as_object().contains("changes")) return Ok();  // It is still being written.
   SetChangeState(&document.as_object(), state);
   WriteExecutionRecord(context, id, &document.as_object());
   return context.store().UpdateExecution(id, row.value().status, json::serialize(document),

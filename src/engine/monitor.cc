@@ -142,8 +142,14 @@ Status Serve(const Fd& control) {
 
 void RunMonitor(const Fd& control) {
   const Status served = Serve(control);
+  if (served.ok()) return;
   // When this cannot be sent, the other end is gone and has its own error.
-  if (!served.ok()) (void)SendMessage(control, EncodeFailed(served.error()));
+  (void)SendMessage(control, EncodeFailed(served.error()));
+  // To leave with something unread would reset the connection before that is read.
+  for (Result<std::optional<Message>> next = ReceiveMessage(control);
+       next.ok() && next.value().has_value();) {
+    next = ReceiveMessage(control);
+  }
 }
 
 }  // namespace bailiff

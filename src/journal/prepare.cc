@@ -179,9 +179,11 @@ class Preparer {
       if (linked) return Ok();
     }
     TRY(GiveToOwner(to, change));
-    const Fd kept = TRY(OpenEntry(to, O_PATH));
-    if (change.type != EntryType::kSymlink) TRY(SetMode(kept, change.base->mode));
-    return SetMtime(kept, change.base->mtime_ns);
+    const bool is_link = change.type == EntryType::kSymlink;
+    const Fd kept = TRY(OpenEntry(to, is_link ? O_PATH : O_RDONLY | O_NONBLOCK));
+    if (!is_link) TRY(SetMode(kept, change.base->mode));
+    TRY(SetMtime(kept, change.base->mtime_ns));
+    return is_link ? Ok() : Fsync(kept);
   }
 
   Result<std::string> LinkOrCopyBase(const Change& change, const Entry& to, bool* linked) const {

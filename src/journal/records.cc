@@ -11,6 +11,7 @@
 #include "journal/format.h"
 #include "journal/inspect.h"
 #include "journal/journal.h"
+#include "journal/prepare.h"
 #include "journal/quarantine.h"
 #include "sys/file.h"
 #include "workspace/workspace.h"
@@ -93,7 +94,7 @@ Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set) {
 Status DiscardStaged(const JournalDirs& dirs, const std::string& id) {
   TRY(CheckId(id));
   TRY(RemoveFrom(dirs.private_dir, "stage", id));
-  return RemoveFrom(dirs.held, "stage", id);
+  return TRY(IsHeldElsewhere(dirs)) ? RemoveFrom(dirs.held, "stage", id) : Ok();
 }
 
 Status Forget(const JournalDirs& dirs, const std::string& id) {

@@ -14,6 +14,7 @@
 #include "ledger/record.h"
 #include "ledger/tail.h"
 #include "sys/file.h"
+#include "sys/retry.h"
 
 namespace bailiff {
 namespace {
@@ -40,7 +41,8 @@ Result<Fd> OpenSegment(const Fd& dir, std::uint32_t segment) {
 }
 
 Status Truncate(const Fd& file, std::int64_t size) {
-  if (::ftruncate(file.get(), size) != 0) return Error::FromErrno(errno, "truncate");
+  if (RetryInterrupted([&] { return ::ftruncate(file.get(), size); }) != 0)
+    return Error::FromErrno(errno, "truncate");
   return Ok();
 }
 

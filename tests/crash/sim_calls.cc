@@ -189,6 +189,10 @@ int __real_linkat(int from, const char* path, int to, const char* to_path, int f
 int __real_renameat2(int from, const char* path, int to, const char* to_path, unsigned flags);
 int __real_unlinkat(int fd, const char* path, int flags);
 int __real_fsync(int fd);
+int __real_flock(int fd, int operation);
+off_t __real_lseek(int fd, off_t offset, int whence);
+ssize_t __real_flistxattr(int fd, char* list, size_t size);
+int __real_statx(int fd, const char* path, int flags, unsigned mask, struct statx* stx);
 int __real_syncfs(int fd);
 DIR* __real_fdopendir(int fd);
 dirent* __real_readdir(DIR* dir);
@@ -265,6 +269,12 @@ int __wrap_fstatat(int fd, const char* path, struct stat* st, int flags) {
     Fs().Stat(ino, st);
     return 0L;
   }));
+}
+
+// For what is there at all: nothing reads what it tells.
+int __wrap_statx(int fd, const char* path, int flags, unsigned mask, struct statx* stx) {
+  if (!IsOurs(fd)) return __real_statx(fd, path, flags, mask, stx);
+  return Answer(OnEntry(fd, path, [](SimIno /*ino*/) { return 0L; }));
 }
 
 int __wrap_fstatfs(int fd, struct statfs* st) {
@@ -354,6 +364,20 @@ int __wrap_fsync(int fd) {
   return Answer(On(fd, [](const OpenFile& file) { return Fs().Sync(file.ino); }));
 }
 
+// Nobody else is there.
+int __wrap_flock(int fd, int operation) {
+  return IsOurs(fd) ? 0 : __real_flock(fd, operation);
+}
+
+// It knows no holes.
+off_t __wrap_lseek(int fd, off_t offset, int whence) {
+  if (!IsOurs(fd)) return __real_lseek(fd, offset, whence);
+  return Answer<off_t>(On(fd, [&](OpenFile& file) -> long {
+    if (whence != SEEK_SET) return -EINVAL;
+    return file.offset = offset;
+  }));
+}
+
 int __wrap_syncfs(int fd) {
   if (!IsOurs(fd)) return __real_syncfs(fd);
   return Answer(On(fd, [](const OpenFile& file) { return Fs().SyncDisk(file.ino); }));
@@ -400,6 +424,15 @@ ssize_t __wrap_fgetxattr(int fd, const char* name, void* value, size_t size) {
     const auto found = xattrs.find(name);
     if (found == xattrs.end()) return -ENODATA;
     return static_cast<long>(found->second.copy(static_cast<char*>(value), size));
+  }));
+}
+
+ssize_t __wrap_flistxattr(int fd, char* list, size_t size) {
+  if (!IsOurs(fd)) return __real_flistxattr(fd, list, size);
+  return Answer<ssize_t>(On(fd, [&](const OpenFile& file) -> long {
+    std::string names;
+    for (const auto& [name, value] : Fs().At(file.ino).xattrs) names += name + '\0';
+    return static_cast<long>(names.copy(list, size));
   }));
 }
 

@@ -12,7 +12,7 @@ from e2e_tools import python
 
 SYNC = re.compile(r"(?:fsync|fdatasync|syncfs)\(\d+<([^>]*)>")
 # By the last part of the path of what is synced, without the ids in it.
-DISCARD_SYNCS = ["00000001.jsonl", "00000001.jsonl", "ID.json", "script_execution_logs",
+DISCARD_SYNCS = ["00000001.jsonl", "00000001.jsonl", "record-", "script_execution_logs",
                  "bailiff.db-wal", "state"]  # fmt: skip
 COMMIT_SYNCS_MAX = 25
 MIB = 1 << 20
@@ -37,7 +37,7 @@ def synced(cli: Cli, mode: str) -> list[str]:
     lines = traced(cli, "fsync,fdatasync,syncfs", ["exec", "--mode", mode, *write])
     names = [Path(match[1]).name for match in map(SYNC.search, lines) if match]
     names = [re.sub(r"exec_\d{8}_\d{6}_[0-9a-f]{8}", "ID", name) for name in names]
-    return sorted(re.sub(r"^\.(.*)\.[0-9a-f]{12}$", r"\1", name) for name in names)
+    return sorted(re.sub(r"[0-9a-f]{12}$", "", name) for name in names)
 
 
 @pytest.fixture(params=TIERS)
