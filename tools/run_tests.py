@@ -4,9 +4,9 @@
 usage: run_tests.py --build-dir DIR [--alone PYTEST_FOLDER]... [PYTEST_FOLDER...]
 A folder that does not exist is left out. The tests of a folder run side by side, since most of them
 wait for the kernel or the disk; those of --alone, which look at the whole machine, one by one. The
-exit status is 0 when something ran and all of it passed. Long suites run a sample that the number BAILIFF_TESTS_SEED chooses; unset, it is taken from
-the commit, so that each commit tries others and a failure can be tried again. BAILIFF_TESTS_FULL=1
-runs them whole.
+exit status is 0 when something ran and all of it passed. Long suites run a sample that the number
+BAILIFF_TESTS_SEED chooses; unset, it is taken from the commit, so that each commit tries others and a
+failure can be tried again. BAILIFF_TESTS_FULL=1 runs them whole.
 """
 
 import argparse

@@ -20,7 +20,7 @@ struct PreparedRun {
   Admitted admitted;
   Fd monitor;
   RunPipes pipes;
-  std::int64_t started_ns = 0;  // Changes of others since then are conflicts.
+  std::int64_t started_ns = 0;             // Changes of others since then are conflicts.
   std::optional<std::int64_t> base_epoch;  // Known where the database was open by then.
 };
 

@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -160,7 +161,7 @@ int BindTcp(const Places& /*places*/, int /*host_dir*/) {
 
 // Where Landlock refuses as well, either answer may come first.
 const std::vector<Trial>& Trials() {
-  static const std::vector<Trial> trials = {
+  static const std::vector<Trial> kTrials = {
       {{"open a file of the host", "mounts", {ENOENT, EACCES}}, OpenFile},
       {{"write below /usr", "mounts", {EROFS}}, WriteUsr},
       {{"see .bailiff", "mounts", {ENOENT}}, SeePrivateDir},
@@ -184,7 +185,7 @@ const std::vector<Trial>& Trials() {
        OpenFromOutside},
       {{"listen on a port", "landlock", {EACCES}}, BindTcp},
   };
-  return trials;
+  return kTrials;
 }
 
 Result<int> TryOne(const Trial& trial, const Places& places, const Fd& host_dir) {
@@ -242,11 +243,11 @@ int UseOverlay(const std::string& root) {
 }
 
 void FillScratch() {
-  static const std::vector<char> chunk(64UL * 1024, 'x');
+  static const std::vector<char> kChunk(64UL * 1024, 'x');
   const int file = ::open("/tmp/fill", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   std::int64_t bytes = 0;
   while (bytes < kScratchTryBytes) {
-    const ssize_t n = ::write(file, chunk.data(), chunk.size());
+    const ssize_t n = ::write(file, kChunk.data(), kChunk.size());
     if (n < 0) break;
     bytes += n;
   }
@@ -284,15 +285,23 @@ void MakeProcesses() {
   Tell(kProbePids, static_cast<std::int64_t>(made.size()), sys_errno);
 }
 
+// What is no number is 0, which nothing here goes by.
+template <typename Number>
+Number ToNumber(const std::string& text) {
+  Number number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
 int Explore(const std::vector<std::string>& words) {
   Places places;
   places.workspace = "/workspace";
   places.file = words[1];
   places.socket = words[2];
   places.abstract = words[3];
-  places.port = std::atoi(words[4].c_str());
-  places.process = std::atoi(words[5].c_str());
-  places.memory = std::atoi(words[6].c_str());
+  places.port = ToNumber<int>(words[4]);
+  places.process = ToNumber<int>(words[5]);
+  places.memory = ToNumber<int>(words[6]);
   const int detached = LeaveDetached();
   if (detached != 0) return detached;
   if (::write(kStdin, "P", 1) != 1) return errno;
@@ -340,12 +349,12 @@ int Exhaust(std::int64_t memory_bytes) {
 }  // namespace
 
 std::span<const Attempt> Attempts() {
-  static const std::vector<Attempt> attempts = [] {
+  static const std::vector<Attempt> kAttempts = [] {
     std::vector<Attempt> found;
     for (const Trial& trial : Trials()) found.push_back(trial.attempt);
     return found;
   }();
-  return attempts;
+  return kAttempts;
 }
 
 Result<std::vector<int>> TryAll(const Places& places, const Fd& host_dir) {
@@ -374,7 +383,8 @@ int RunProbe(const std::vector<std::string>& words) {
   constexpr std::size_t kExploreWords = 7;
   int status = EINVAL;
   if (words.size() == kExploreWords && words[0] == "explore") status = Explore(words);
-  if (words.size() == 2 && words[0] == "exhaust") status = Exhaust(std::atoll(words[1].c_str()));
+  if (words.size() == 2 && words[0] == "exhaust")
+    status = Exhaust(ToNumber<std::int64_t>(words[1]));
   // Not by way of exit(): what a sanitizer does there needs calls that a sandbox refuses.
   ::_exit(status);
 }

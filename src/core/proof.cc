@@ -166,9 +166,10 @@ Result<std::vector<std::string>> ParseRequire(const std::string& text) {
     const std::string word(rest.substr(0, comma));
     const std::string shown = "--require '" + EscapeForTerminal(text, Lines::kSingle) + "'";
     if (std::find(kOtherLevels.begin(), kOtherLevels.end(), word) != kOtherLevels.end()) {
-      return Error(ErrorCode::kUnsupported, shown + ": level '" + word +
-                                                "' needs an engine that is not here; the highest "
-                                                "level there is is 'ns'");
+      return Error(ErrorCode::kUnsupported,
+                   fmt::format("{}: level '{}' needs an engine that is not here; the highest level "
+                               "there is is 'ns'",
+                               shown, word));
     }
     if (std::find(kWords.begin(), kWords.end(), word) == kWords.end()) {
       return Error(ErrorCode::kInvalidArgument,

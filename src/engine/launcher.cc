@@ -97,6 +97,7 @@ class LauncherProcess {
       const auto job = jobs_.find(name);
       if (job == jobs_.end()) return Error(ErrorCode::kInternal, "launcher: no job " + name);
       std::vector<const Fd*> places;
+      places.reserve(fds.size());
       for (const Fd& fd : fds) places.push_back(&fd);
       TRY(ConfineClerk(Fd(), places));
       const std::optional<Message> request = TRY(ReceiveMessage(socket));

@@ -389,10 +389,10 @@ Result<bool> HasUndoDir(const Fd& private_dir, const std::string& id) {
 
 }  // namespace
 
-Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet given, std::string_view digest,
+Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::string_view digest,
                             const CommitOptions& options) {
   Begin begin;
-  begin.set = std::move(given);  // A large one is in memory once.
+  begin.set = std::move(changes);  // A large one is in memory once.
   const ChangeSet& set = begin.set;
   TRY(ValidateSet(set));
   if (Digest(set) != digest) {

@@ -49,7 +49,7 @@ struct CommitReport {
   std::vector<PathProblem> problems;
 };
 
-// Makes `set` real: all of it or none, also across a crash (Recover() then finishes).
+// Makes `changes` real: all of it or none, also across a crash (Recover() then finishes).
 //
 // `digest` (raw) is what was decided; a set with another one is refused, as is staged content that
 // is no longer what the set says. On kCommitted everything is durable, the staging directory is
@@ -57,7 +57,7 @@ struct CommitReport {
 //
 // Errors: kInvalidArgument for a wrong digest; kResourceExhausted when the disk is full (nothing is
 //         applied); kIo, after which Recover() must run before another commit.
-Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet set, std::string_view digest,
+Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::string_view digest,
                             const CommitOptions& options = {});
 
 // Finishes or undoes every commit that was cut short. Safe to run at any time under the lock, and

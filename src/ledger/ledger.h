@@ -135,7 +135,7 @@ class Ledger {
   std::string id_;
   Tail tail_;
   bool unsynced_ = false;  // Records up to tail_ may not be durable: ours or another process's.
-  bool broken_ = false;  // A sync failed: what is on disk is unknown until the next Open().
+  bool broken_ = false;    // A sync failed: what is on disk is unknown until the next Open().
 };
 
 }  // namespace bailiff

@@ -413,6 +413,7 @@ long MakeMovable(int dir, const char* name) {
   const long memory = syscall(SYS_mmap, nullptr, sizeof(Memory), PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == -1) return -1;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the system call gives it as a number.
   const long rc = Rebuild(reinterpret_cast<Memory*>(memory), dir, name);
   const int sys_errno = errno;
   syscall(SYS_munmap, memory, sizeof(Memory));

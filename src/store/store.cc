@@ -216,8 +216,7 @@ Result<std::vector<std::string>> Store::FindByPrefix(std::string_view prefix, st
 
 Status Store::InsertProposal(const ProposalRow& row) {
   std::optional<Unsynced> unsynced;
-  const bool goes_on =
-      row.state == ProposalState::kHeld || row.state == ProposalState::kCommitting;
+  const bool goes_on = row.state == ProposalState::kHeld || row.state == ProposalState::kCommitting;
   if (!goes_on) unsynced.emplace(connection_);
   Statement insert = TRY(connection_.Prepare(
       "INSERT INTO proposals (digest, created, modified, deleted, moved, metadata, bytes_written,"
