@@ -73,7 +73,8 @@ class CommitCrashTest : public ::testing::TestWithParam<Ground> {
     if (std::getenv("BAILIFF_TESTS_FULL") != nullptr) return;
     const char* seed = std::getenv("BAILIFF_TESTS_SEED");
     stride_ = kFuseStride;
-    first_ = 1 + static_cast<int>((seed == nullptr ? 1 : std::atol(seed)) % kFuseStride);
+    first_ =
+        1 + static_cast<int>((seed == nullptr ? 1 : std::strtol(seed, nullptr, 10)) % kFuseStride);
     std::cout << "every " << stride_ << "th step from " << first_ << "\n";
   }
 

@@ -169,7 +169,8 @@ void UseSimFs(SimFs* fs) {
 
 using namespace bailiff;  // NOLINT(google-build-using-namespace): what follows has C linkage.
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the linker's names.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,performance-no-int-to-ptr):
+// the linker's names.
 extern "C" {
 
 int __real_open(const char* path, int flags, ...);
@@ -490,4 +491,4 @@ int __wrap_ftruncate(int fd, off_t size) {
 }
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming,performance-no-int-to-ptr)

@@ -92,7 +92,7 @@ class WriterRaceTest : public ::testing::TestWithParam<std::tuple<Ground, Change
     const bool fuse = std::get<0>(GetParam()) == Ground::kFuse;
     REQUIRES(!fuse || std::getenv("BAILIFF_TEST_FUSE") != nullptr, "needs FUSE and bindfs");
     const char* seed = std::getenv("BAILIFF_TESTS_SEED");
-    random_.seed(seed == nullptr ? 1U : static_cast<unsigned>(std::atol(seed)));
+    random_.seed(seed == nullptr ? 1U : static_cast<unsigned>(std::strtol(seed, nullptr, 10)));
   }
 
   static std::string IdOf(int attempt) {

@@ -122,8 +122,9 @@ static const char* ErrorName(int error) {
 static void Report(const char* table, const char* name, const struct Call* call,
                    enum Detail detail) {
   int error = call->entry == kInt80 ? Try(call, 0) : Try(call, 1);
-  // EFAULT is what a supervisor answers that the filter asks (seccomp_unotify(2)): it lets pass.
-  const int ambiguous = error == ENOSYS || error == EFAULT || error == kEnded;
+  // EFAULT and EINVAL are what a supervisor answers that the filter asks (seccomp_unotify(2)): it lets
+  // pass, and does itself what the kernel would.
+  const int ambiguous = error == ENOSYS || error == EFAULT || error == EINVAL || error == kEnded;
   if (ambiguous) error = Try(call, 0);
   if (error == kKilled) {
     printf("%s %s killed\n", table, name);
