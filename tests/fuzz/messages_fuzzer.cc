@@ -27,7 +27,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view message = TextOf(data, size);
   (void)DecodeKind(message);  // Any answer, but one.
   CheckAgain(DecodeStartClerk(message), message, EncodeStartClerk);
-  CheckAgain(DecodeLaunch(message), message, EncodeLaunch);
+  CheckAgain(DecodeLaunch(message), message, [&](const SandboxSpec& spec) {
+    return EncodeLaunch(spec, DecodeKind(message).value());
+  });
   CheckAgain(DecodeCaptureRequest(message), message, EncodeCaptureRequest);
   CheckAgain(DecodeLaunched(message), message, EncodeLaunched);
   CheckAgain(DecodeEnded(message), message, EncodeEnded);

@@ -178,8 +178,8 @@ void AddMessages(Seeds* seeds) {
   Ending ending;
   ending.exit_code = 1;
   for (const std::string& message :
-       {EncodeStartClerk("commit"), EncodeLaunch(spec), EncodeCaptureRequest(capture),
-        EncodeLaunched(Guarantees()), EncodeEnded(ending),
+       {EncodeStartClerk("commit"), EncodeLaunch(spec, MessageKind::kPrepare),
+        EncodeCaptureRequest(capture), EncodeLaunched(Guarantees()), EncodeEnded(ending),
         EncodeFailed(Error(ErrorCode::kIo, "open: No such file")),
         EncodeKind(MessageKind::kKill)}) {
     seeds->Add("messages", message);
