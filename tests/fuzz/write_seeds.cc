@@ -131,7 +131,7 @@ void AddJournals(Seeds* seeds) {
     begin.set = SomeSet();
     begin.digest = Digest(begin.set);
     begin.root_ino = 2;
-    begin.steps = PlanSteps(begin.set, SetIndex(begin.set));
+    begin.steps = PlanSteps(begin.set, SetIndex(begin.set), Stability::kStrong);
     JournalFile file = JournalFile::Create(dir.fd(), begin).value();
     std::vector<Left> left(begin.set.changes.size());
     left[0].present = true;
