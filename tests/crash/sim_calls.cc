@@ -169,7 +169,8 @@ void UseSimFs(SimFs* fs) {
 
 using namespace bailiff;  // NOLINT(google-build-using-namespace): what follows has C linkage.
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,performance-no-int-to-ptr):
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTBEGIN(performance-no-int-to-ptr): what syscall(2) is given.:
 // the linker's names.
 extern "C" {
 
@@ -491,4 +492,5 @@ int __wrap_ftruncate(int fd, off_t size) {
 }
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming,performance-no-int-to-ptr)
+// NOLINTEND(performance-no-int-to-ptr)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
