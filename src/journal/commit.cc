@@ -387,6 +387,39 @@ Result<bool> HasUndoDir(const Fd& private_dir, const std::string& id) {
   return seen.present;
 }
 
+// All that Recover() does while no quarantine is in force.
+Result<std::vector<CommitReport>> RecoverAll(const JournalDirs& dirs,
+                                             const CommitOptions& options) {
+  std::vector<std::pair<std::string, Journal>> open;
+  const std::vector<std::string> ids = TRY(ListJournals(dirs.journal));
+  for (const std::string& id : ids) {
+    const JournalState state = TRY(PeekJournal(dirs.journal, id));
+    if (IsFinal(state)) continue;
+    Journal journal = TRY(ReadJournal(dirs.journal, id));
+    const bool undecided = journal.state == JournalState::kUndecided;
+    const bool applied_to = undecided && TRY(HasUndoDir(dirs.private_dir, id));
+    if (applied_to) {
+      return Error(ErrorCode::kIo, id + ".journal: its decision is lost, but it was being applied. "
+                                        "Nothing was done for it; it needs inspection");
+    }
+    open.emplace_back(id, std::move(journal));
+  }
+  std::vector<CommitReport> reports;
+  for (auto& [id, journal] : open) {
+    if (journal.state == JournalState::kUndecided) {
+      TRY(DropUndecided(dirs, id));
+      continue;
+    }
+    CommitReport report = TRY(Finish(dirs, id, std::move(journal), options));
+    reports.push_back(std::move(report));
+  }
+  TRY(SweepUndoDirs(dirs));
+  TRY(SweepStages(dirs, dirs.private_dir));
+  TRY(SweepStages(dirs, dirs.held));
+  TRY(SweepRecords(dirs.workspace));
+  return reports;
+}
+
 }  // namespace
 
 Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::string_view digest,
@@ -401,7 +434,8 @@ Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::str
   }
   TRY(CheckNoQuarantine(dirs.journal));
   TRY(CheckRoom(dirs));
-  TRY(ClearFormerAttempt(dirs, set.id));
+  Status cleared = ClearFormerAttempt(dirs, set.id);
+  if (!cleared.ok()) return QuarantineIfLost(dirs.journal, std::move(cleared).error());
   TRY(RemovePrepared(dirs, set.id));
   const SetIndex index(set);
   const Stability stability =
@@ -438,37 +472,11 @@ Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::str
 
 Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs, const CommitOptions& options) {
   TRY(CheckNoQuarantine(dirs.journal));
-  const Quarantine quarantine = TRY(QuarantineOf(dirs.journal));
-  if (quarantine == Quarantine::kOver) TRY(DistrustStaged(dirs.held));
-  std::vector<std::pair<std::string, Journal>> open;
-  const std::vector<std::string> ids = TRY(ListJournals(dirs.journal));
-  for (const std::string& id : ids) {
-    const JournalState state = TRY(PeekJournal(dirs.journal, id));
-    if (IsFinal(state)) continue;
-    Journal journal = TRY(ReadJournal(dirs.journal, id));
-    const bool undecided = journal.state == JournalState::kUndecided;
-    const bool applied_to = undecided && TRY(HasUndoDir(dirs.private_dir, id));
-    if (applied_to) {
-      return Error(ErrorCode::kIo, id + ".journal: its decision is lost, but it was being applied. "
-                                        "Nothing was done for it; it needs inspection");
-    }
-    open.emplace_back(id, std::move(journal));
-  }
-  std::vector<CommitReport> reports;
-  for (auto& [id, journal] : open) {
-    if (journal.state == JournalState::kUndecided) {
-      TRY(DropUndecided(dirs, id));
-      continue;
-    }
-    Result<CommitReport> report = Finish(dirs, id, std::move(journal), options);
-    if (!report.ok()) return QuarantineIfLost(dirs.journal, std::move(report).error());
-    reports.push_back(std::move(report).value());
-  }
-  TRY(SweepUndoDirs(dirs));
-  TRY(SweepStages(dirs, dirs.private_dir));
-  TRY(SweepStages(dirs, dirs.held));
-  TRY(SweepRecords(dirs.workspace));
-  if (quarantine == Quarantine::kOver) TRY(LiftQuarantine(dirs.journal));
+  const bool restarted = TRY(QuarantineOf(dirs.journal)) == Quarantine::kOver;
+  if (restarted) TRY(DistrustStaged(dirs.held));
+  Result<std::vector<CommitReport>> reports = RecoverAll(dirs, options);
+  if (!reports.ok()) return QuarantineIfLost(dirs.journal, std::move(reports).error());
+  if (restarted) TRY(LiftQuarantine(dirs.journal));
   return reports;
 }
 

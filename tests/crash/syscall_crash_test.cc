@@ -172,6 +172,20 @@ class UndoScene : public CommitScene {
   bool interfered_ = false;
 };
 
+// A commit that is tried again after an attempt that was undone.
+class RetryScene : public UndoScene {
+ public:
+  explicit RetryScene(bool weak) : UndoScene(weak) {
+    RunWithFault(
+        {}, [&] { return UndoScene::Act(); }, [&] { UndoScene::Meanwhile(); });
+    tree_.File("script.sh", "#!", 0644, kOldTime);
+    EXPECT_EQ(tree_.Snapshot(), before_);
+  }
+  int Act() override { return CommitScene::Act(); }
+  void Meanwhile() override {}
+  void Check(int status) override { CommitScene::Check(status); }
+};
+
 // Recovery of a commit that was killed at its n-th call.
 class RecoveryScene : public CommitScene {
  public:
@@ -365,6 +379,10 @@ TEST_P(SyscallCrashTest, ARollbackIsAllOrNothing) {
 
 TEST_P(SyscallCrashTest, AnUndoPutsEverythingBack) {
   Sweep("undo", Make<UndoScene>());
+}
+
+TEST_P(SyscallCrashTest, ASecondTryIsAllOrNothingToo) {
+  Sweep("second try", Make<RetryScene>());
 }
 
 TEST_P(SyscallCrashTest, HoldingLosesNothing) {
