@@ -42,7 +42,7 @@ CommitReport ReadReport(ByteReader* reader) {
   return report;
 }
 
-Result<std::string> DoCommit(std::string_view request, const std::vector<Fd>& fds) {
+Result<std::string> DoCommit(std::string request, const std::vector<Fd>& fds) {
   const JournalDirs dirs = TRY(DirsOf(fds));
   ByteReader reader(request);
   const std::string digest = reader.Bytes();
@@ -50,6 +50,7 @@ Result<std::string> DoCommit(std::string_view request, const std::vector<Fd>& fd
   options.rolls_back = reader.Bytes();
   ChangeSet set = TRY(Decode(reader.Bytes()));
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  request = std::string();  // What is large is in memory once.
   const CommitReport report = TRY(Commit(dirs, std::move(set), digest, options));
   ByteWriter writer;
   WriteReport(report, &writer);
@@ -85,6 +86,13 @@ Result<std::string> DoSyncStaged(std::string_view request, const std::vector<Fd>
   return std::string();
 }
 
+Result<std::string> DoSyncDoubtful(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  const ChangeSet set = TRY(Decode(request));
+  TRY(SyncDoubtful(dirs, set));
+  return std::string();
+}
+
 Result<std::string> DoDiscardStaged(std::string_view request, const std::vector<Fd>& fds) {
   const JournalDirs dirs = TRY(DirsOf(fds));
   TRY(DiscardStaged(dirs, std::string(request)));
@@ -116,10 +124,10 @@ Result<std::optional<struct stat>> StatBeneath(const Fd& holder, const char* fol
   return dir.error();
 }
 
-Result<std::string> Ask(Context& context, const char* job, std::string_view request) {
+Result<std::string> Ask(Context& context, const char* job, std::string request) {
   const JournalDirs dirs = context.journal();
   return context.launcher().RunClerk(
-      job, request, {&dirs.workspace, &dirs.private_dir, &dirs.journal, &dirs.held});
+      job, std::move(request), {&dirs.workspace, &dirs.private_dir, &dirs.journal, &dirs.held});
 }
 
 }  // namespace
@@ -129,6 +137,7 @@ std::map<std::string, ClerkJob> ClerkJobs() {
           {"recover", DoRecover},
           {"build-rollback", DoBuildRollback},
           {"sync-staged", DoSyncStaged},
+          {"sync-doubtful", DoSyncDoubtful},
           {"discard-staged", DoDiscardStaged},
           {"forget", DoForget},
           {"write-record", DoWriteRecord}};
@@ -140,7 +149,7 @@ Result<CommitReport> ClerkCommit(Context& context, const ChangeSet& set, std::st
   writer.Bytes(digest);
   writer.Bytes(rolls_back);
   writer.Bytes(Encode(set));
-  const std::string answer = TRY(Ask(context, "commit", writer.data()));
+  const std::string answer = TRY(Ask(context, "commit", writer.Take()));
   ByteReader reader(answer);
   CommitReport report = ReadReport(&reader);
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
@@ -162,18 +171,24 @@ Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
   ByteWriter writer;
   writer.Bytes(id);
   writer.Bytes(rollback_id);
-  const std::string answer = TRY(Ask(context, "build-rollback", writer.data()));
+  std::string answer = TRY(Ask(context, "build-rollback", writer.Take()));
   ByteReader reader(answer);
   const std::string encoded = reader.Bytes();
   Rollback rollback;
   rollback.conflicts = ReadProblems(&reader);
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  answer = std::string();
   rollback.set = TRY(Decode(encoded));
   return rollback;
 }
 
 Status ClerkSyncStaged(Context& context, const ChangeSet& set) {
   TRY(Ask(context, "sync-staged", Encode(set)));
+  return Ok();
+}
+
+Status ClerkSyncDoubtful(Context& context, const ChangeSet& set) {
+  TRY(Ask(context, "sync-doubtful", Encode(set)));
   return Ok();
 }
 

@@ -26,6 +26,7 @@ Result<std::vector<CommitReport>> ClerkRecover(Context& context);
 Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
                                     const std::string& rollback_id);
 Status ClerkSyncStaged(Context& context, const ChangeSet& set);
+Status ClerkSyncDoubtful(Context& context, const ChangeSet& set);
 Status ClerkDiscardStaged(Context& context, const std::string& id);
 Status ClerkForget(Context& context, const std::string& id);
 

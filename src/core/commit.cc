@@ -110,6 +110,7 @@ Result<CommitResult> CommitUnderLock(Context& context, const ProposalRow& row,
   // Earlier commits were finished under this lock: one that is not is this one, and the next taker
   // of the lock finishes it.
   if (TRY(NeedsRecovery(context.journal().journal))) return result;
+  TRY(ClerkSyncStaged(context, set));  // What is told as held survives a power cut.
   TRY(context.store().ChangeState(row.id, ProposalState::kCommitting, ProposalState::kHeld, "",
                                   context.NowNanos()));
   json::object data = AboutProposal(context, row);
@@ -139,10 +140,13 @@ Result<std::vector<std::string>> FinishInterrupted(Context& context,
   for (const ProposalRow& listed : left) {
     const ProposalRow row = TRY(context.store().GetProposal(listed.id));
     const std::optional<CommitReport> report = TRY(ReportOf(context.journal().journal, row.id));
+    const ChangeSet set = TRY(Decode(row.change_set));
     if (report.has_value()) {
-      const ChangeSet set = TRY(Decode(row.change_set));
       TRY(WriteOutcome(context, row, set, *report, "recovered"));
     } else {  // It was never decided, so nothing was applied.
+      const Status synced = ClerkSyncDoubtful(context, set);
+      // What a power cut took, its approval will tell.
+      if (!synced.ok() && synced.error().code() != ErrorCode::kNotFound) return synced.error();
       TRY(UpdateDocuments(context, row, ProposalState::kHeld));
       TRY(context.store().ChangeState(row.id, row.state, ProposalState::kHeld, "",
                                       context.NowNanos()));

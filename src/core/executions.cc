@@ -290,13 +290,7 @@ class Run {
 
   Status TakeDecision(const Proposal& proposal) {
     Result<ProposalOutcome> proposed = Propose(context_, proposal);
-    if (!proposed.ok()) {
-      TRY(ClerkDiscardStaged(context_, execution_.id));
-      execution_.change_state = "discarded";
-      execution_.status = "error";
-      execution_.error = "changes were discarded: " + proposed.error().message();
-      return Ok();
-    }
+    if (!proposed.ok()) return NoteProposalFailure(proposed.error(), proposal.captured.set);
     const ProposalOutcome& outcome = proposed.value();
     execution_.change_state = Name(outcome.state);
     execution_.digest = outcome.digest;
@@ -307,6 +301,24 @@ class Run {
     } else if (!outcome.error.empty()) {
       execution_.error = outcome.error;
     }
+    return Ok();
+  }
+
+  // The error may have come after the changes were stored, decided or even applied.
+  Status NoteProposalFailure(const Error& error, const ChangeSet& set) {
+    execution_.status = "error";
+    const Result<ProposalRow> row = context_.store().GetProposal(execution_.id);
+    if (row.ok()) {
+      execution_.change_state = Name(row.value().state);
+      execution_.digest = Digest(set);
+      execution_.error = fmt::format("what became of the changes ({}) was not recorded: {}",
+                                     execution_.change_state, error.message());
+      return Ok();
+    }
+    if (row.error().code() != ErrorCode::kNotFound) return row.error();
+    TRY(ClerkDiscardStaged(context_, execution_.id));
+    execution_.change_state = "discarded";
+    execution_.error = "changes were discarded: " + error.message();
     return Ok();
   }
 
@@ -377,8 +389,10 @@ Status MarkInterrupted(Context& context, const ExecutionRow& row) {
     // It had come as far as a change set: that lives on, only its execution has no ending.
     object["error"] = "the process that ran it ended before it was recorded";
     SetChangeState(&object, proposal.value().state);
-  } else {
+  } else if (proposal.error().code() == ErrorCode::kNotFound) {
     TRY(ClerkDiscardStaged(context, row.id));
+  } else {
+    return proposal.error();
   }
   json::object data;
   data["id"] = row.id;

@@ -88,6 +88,8 @@ Result<Collected> CollectGarbage(Context& context, std::chrono::nanoseconds olde
   const std::int64_t before_ns = context.NowNanos() - older_than.count();
   Collected collected;
   collected.staged_dropped = TRY(DropStaged(context));
+  // The database may still rely on journals that are about to go.
+  TRY(context.store().Sync());
   collected.commits_forgotten = TRY(ForgetCommits(context, before_ns));
   collected.outputs_dropped = TRY(DropOutputs(context, before_ns));
   boost::json::object data;

@@ -63,6 +63,23 @@ std::string RolledBackBy(const ChangeSet& set, const CommitOptions& options) {
   return "";
 }
 
+Status MarkRolledBack(const Fd& journal, const std::string& id) {
+  const Result<Journal> original = ReadJournal(journal, id);
+  // Forgotten since, or marked before a crash.
+  if (!original.ok() && original.error().code() == ErrorCode::kNotFound) return Ok();
+  if (!original.ok()) return original.error();
+  if (original.value().state != JournalState::kApplied) return Ok();
+  JournalFile file = TRY(JournalFile::Open(journal, id, original.value().size));
+  return file.AppendRolledBack();
+}
+
+// What remains to be done for a commit that is applied. Its staging directory goes last: while it
+// is there, Recover() does this again.
+Status EndApplied(const JournalDirs& dirs, const std::string& id, const std::string& rolls_back) {
+  if (IsId(rolls_back)) TRY(MarkRolledBack(dirs.journal, rolls_back));
+  return DiscardStaged(dirs, id);
+}
+
 // Does what was decided, or undoes it: the part that Commit() and Recover() share.
 class Execution {
  public:
@@ -88,8 +105,11 @@ class Execution {
       if (!problems.ok()) {
         if (IsMachineFailure(problems.error())) return Halted(problems.error());
         // A directory on the way that others removed is a conflict like any other.
-        if (!IsGoneParent(problems.error())) cause_ = problems.error();
-        problems = Problems{{PathOf(begin_.steps[i]), problems.error().message()}};
+        const bool is_conflict = IsGoneParent(problems.error());
+        if (!is_conflict) cause_ = problems.error();
+        Problems met;
+        if (is_conflict) met.push_back({PathOf(begin_.steps[i]), problems.error().message()});
+        problems = std::move(met);
       }
       Status noted = SyncBefore("sync what is done", Ended::kApplied);
       if (!noted.ok()) return Halted(noted.error());
@@ -103,6 +123,7 @@ class Execution {
     return report_;
   }
 
+  // No problems: something else than a conflict was in the way.
   Result<CommitReport> Backward(std::size_t from, Problems problems, Pass pass) {
     if (pass == Pass::kResuming) {
       const Status attached = applier_.Reattach(from);
@@ -124,7 +145,7 @@ class Execution {
       }
       left.insert(left.end(), met.value().begin(), met.value().end());
     }
-    const Status ended = EndUndo(&left);
+    const Status ended = EndUndo(problems.empty(), &left);
     if (!ended.ok()) return Halted(ended.error());
     report_.outcome = left.empty() ? CommitOutcome::kConflict : CommitOutcome::kNeedsAttention;
     report_.problems = left.empty() ? std::move(problems) : std::move(left);
@@ -132,7 +153,7 @@ class Execution {
     return report_;
   }
 
-  // Why it was undone, where that was no conflict.
+  // Why it was undone, where that was no conflict: it may be tried again.
   const std::optional<Error>& cause() const { return cause_; }
 
  private:
@@ -174,24 +195,10 @@ class Execution {
   Status Finish() {
     TRY(SyncBefore("sync", Ended::kApplied));
     const std::vector<Left> left = TRY(WhatIsLeft());
-    TRY(MarkRolledBack());
     Before("write applied record");
     TRY(file_.AppendApplied(left));
-    Before("remove staging directory");
-    return DiscardStaged(dirs_, begin_.set.id);
-  }
-
-  Status MarkRolledBack() {
-    const std::string& id = begin_.rolls_back;
-    if (!IsId(id)) return Ok();
-    const Result<Journal> original = ReadJournal(dirs_.journal, id);
-    // Forgotten since, or marked before a crash.
-    if (!original.ok() && original.error().code() == ErrorCode::kNotFound) return Ok();
-    if (!original.ok()) return original.error();
-    if (original.value().state != JournalState::kApplied) return Ok();
     Before("mark as rolled back");
-    JournalFile file = TRY(JournalFile::Open(dirs_.journal, id, original.value().size));
-    return file.AppendRolledBack();
+    return EndApplied(dirs_, begin_.set.id, begin_.rolls_back);
   }
 
   // By change: what has come to its path, if anything has.
@@ -240,7 +247,7 @@ class Execution {
     return left;
   }
 
-  Status EndUndo(Problems* left) {
+  Status EndUndo(bool may_be_tried_again, Problems* left) {
     if (left->empty()) {
       Before("remove undo directory");
       TRY(RemoveCopies());
@@ -249,7 +256,7 @@ class Execution {
     TRY(SyncBefore("sync", Ended::kUndone));
     if (left->empty()) {
       Before("write undone record");
-      TRY(file_.AppendUndone());
+      TRY(may_be_tried_again ? RemoveJournal(dirs_.journal, begin_.set.id) : file_.AppendUndone());
       // Only now: until then a second try at the undo looks for them.
       Before("remove what was prepared");
       return RemovePrepared(dirs_, begin_.set.id);
@@ -361,7 +368,10 @@ Status SweepStages(const JournalDirs& dirs, const Fd& holder) {
     if (!state.ok()) continue;  // Without a journal it is a proposal's, not ours.
     const bool applied =
         state.value() == JournalState::kApplied || state.value() == JournalState::kRolledBack;
-    if (applied) TRY(DiscardStaged(dirs, id));
+    if (applied) {
+      const Journal journal = TRY(ReadJournal(dirs.journal, id));
+      TRY(EndApplied(dirs, id, journal.begin.rolls_back));
+    }
     if (state.value() == JournalState::kUndone) TRY(RemovePrepared(dirs, id));
   }
   return Ok();
@@ -411,6 +421,8 @@ Result<std::vector<CommitReport>> RecoverAll(const JournalDirs& dirs,
       continue;
     }
     CommitReport report = TRY(Finish(dirs, id, std::move(journal), options));
+    const bool was_undone = report.outcome == CommitOutcome::kConflict;
+    if (was_undone && report.problems.empty()) continue;  // It may be tried again.
     reports.push_back(std::move(report));
   }
   TRY(SweepUndoDirs(dirs));
@@ -473,10 +485,14 @@ Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::str
 Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs, const CommitOptions& options) {
   TRY(CheckNoQuarantine(dirs.journal));
   const bool restarted = TRY(QuarantineOf(dirs.journal)) == Quarantine::kOver;
-  if (restarted) TRY(DistrustStaged(dirs.held));
+  if (restarted) TRY(DistrustStaged(dirs.held, "stage"));
   Result<std::vector<CommitReport>> reports = RecoverAll(dirs, options);
   if (!reports.ok()) return QuarantineIfLost(dirs.journal, std::move(reports).error());
-  if (restarted) TRY(LiftQuarantine(dirs.journal));
+  if (restarted) {
+    // Else a power cut could take back the distrust and leave no mark.
+    TRY(SyncFilesystem(dirs.held));
+    TRY(LiftQuarantine(dirs.journal));
+  }
   return reports;
 }
 

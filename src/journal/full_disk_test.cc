@@ -57,7 +57,38 @@ TEST_F(FullDiskTest, AFullWorkspaceUndoesWhatWasApplied) {
   EXPECT_THAT(CommitAll(*tree_, set), FailsWith(ErrorCode::kResourceExhausted));
   EXPECT_EQ(tree_->Snapshot(), before);
   EXPECT_EQ(tree_->Private("undo"), "");
-  EXPECT_EQ(ReportOf(tree_->journal(), kCommitId).value()->outcome, CommitOutcome::kConflict);
+  // No conflict, and no end: with more room it succeeds.
+  EXPECT_FALSE(ReportOf(tree_->journal(), kCommitId).value().has_value());
+  ASSERT_EQ(::mount("none", tree_->Path("").c_str(), "tmpfs", MS_REMOUNT, "size=1m,nr_inodes=40"),
+            0);
+  EXPECT_EQ(CommitAll(*tree_, set).value().outcome, CommitOutcome::kCommitted);
+  EXPECT_EQ(tree_->Content("link9"), "f");
+}
+
+// Also where the command died in the middle of the undo.
+TEST_F(FullDiskTest, AnUndoForWantOfRoomThatIsResumedIsNoConflictEither) {
+  MountAt("/ws", "size=1m,nr_inodes=15");
+  REQUIRES(mounted_, "cannot mount a tmpfs");
+  Edits edits(*tree_);
+  edits.Create("f", "f");
+  for (int i = 0; i < 10; ++i) edits.Link("link" + std::to_string(i), "f");
+  const ChangeSet set = edits.Build();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    CommitOptions options;
+    options.before_step = [](std::string_view now) {
+      if (now == "write undone record") ::_exit(7);
+    };
+    (void)CommitAll(*tree_, set, options);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(WEXITSTATUS(status), 7);
+  EXPECT_EQ(Recover(tree_->dirs()).value().size(), 0U);
+  EXPECT_EQ(tree_->Snapshot(), "");
+  EXPECT_FALSE(ReportOf(tree_->journal(), kCommitId).value().has_value());
+  EXPECT_EQ(NeedsRecovery(tree_->journal()).value(), false);
 }
 
 TEST_F(FullDiskTest, AFullWorkspaceMayRefuseBeforeItDecides) {

@@ -55,13 +55,15 @@ struct CommitReport {
 // is no longer what the set says. On kCommitted everything is durable, the staging directory is
 // gone, and what was replaced or deleted lies in undo/<id>/ until Forget().
 //
-// Errors: kInvalidArgument for a wrong digest; kResourceExhausted when the disk is full (nothing is
-//         applied); kIo, after which Recover() must run before another commit.
+// Errors: kInvalidArgument for a wrong digest; kResourceExhausted when the disk is full; kIo, after
+//         which Recover() must run before another commit. After any other than kIo nothing is
+//         applied, no journal is left, and the same set may be committed again.
 Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::string_view digest,
                             const CommitOptions& options = {});
 
 // Finishes or undoes every commit that was cut short. Safe to run at any time under the lock, and
 // again after it was itself cut short. Damaged journals are reported as errors, never applied.
+// Those that were undone for want of room, and may be tried again, are not among the reports.
 Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs,
                                           const CommitOptions& options = {});
 
@@ -85,7 +87,12 @@ Result<Rollback> BuildRollback(const JournalDirs& dirs, const std::string& id,
 // Makes staged content durable, so that a held change set survives a crash of the machine.
 Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set);
 
-// Drops what is staged of a change set that will not be committed. No error when none.
+// The same for a set whose commit was never decided when its process, or the machine, died: what it
+// had not synced may be other than it looks, and is read again when the set is committed.
+Status SyncDoubtful(const JournalDirs& dirs, const ChangeSet& set);
+
+// Drops what is staged of a change set that will not be committed. No error when none. Errors:
+// kConflict while a commit of it waits for Recover().
 Status DiscardStaged(const JournalDirs& dirs, const std::string& id);
 
 // Drops what a rollback of commit `id` would need, and the journal with it.

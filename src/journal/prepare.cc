@@ -402,10 +402,10 @@ Status RemovePrepared(const JournalDirs& dirs, const std::string& id) {
   return Ok();
 }
 
-Status DistrustStaged(const Fd& holder) {
-  const Result<Fd> stage = OpenDirBeneath(holder, "stage");
+Status DistrustStaged(const Fd& holder, const std::string& folder) {
+  const Result<Fd> stage = OpenDirBeneath(holder, folder);
   if (!stage.ok()) return IsGoneParent(stage.error()) ? Ok() : Status(stage.error());
-  for (const TreeEntry& found : TRY(ListTree(holder, "stage"))) {
+  for (const TreeEntry& found : TRY(ListTree(holder, folder))) {
     if (found.identity.type != EntryType::kFile) continue;
     const Entry entry = TRY(OpenParent(stage.value(), found.path));
     const Fd file = TRY(OpenEntry(entry, O_PATH));

@@ -25,8 +25,9 @@ Result<bool> IsHeldElsewhere(const JournalDirs& dirs);
 Status Prepare(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
                const CommitOptions& options, std::vector<Step>* steps);
 
-// Gives all that is staged a new time of change, so that VerifyStaged() reads it again.
-Status DistrustStaged(const Fd& holder);
+// Gives all that is staged in `folder` ("stage", or below) a new time of change, so that
+// VerifyStaged() reads it again.
+Status DistrustStaged(const Fd& holder, const std::string& folder);
 
 // Removes what Prepare() made in stage/<id>.
 Status RemovePrepared(const JournalDirs& dirs, const std::string& id);

@@ -23,10 +23,15 @@ constexpr std::string_view kDraftPrefix = "record-";
 constexpr int kDraftAttemptsMax = 16;
 constexpr std::size_t kPrivateNamesMax = 1'000'000;
 
-Status CheckId(const std::string& id) {
-  if (IsId(id)) return Ok();
-  return Error(ErrorCode::kInvalidArgument,
-               "'" + EscapeForTerminal(id, Lines::kSingle) + "' is not an id");
+// That no commit `id` waits for its end.
+Status CheckEnded(const Fd& journal, const std::string& id, const std::string& what) {
+  if (!IsId(id)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "'" + EscapeForTerminal(id, Lines::kSingle) + "' is not an id");
+  }
+  const Result<JournalState> state = PeekJournal(journal, id);
+  if (!state.ok() || IsFinal(state.value())) return Ok();
+  return Error(ErrorCode::kConflict, what + " " + id + ": it was cut short; recover it first");
 }
 
 Status RemoveFrom(const Fd& private_dir, std::string_view parent, const std::string& name) {
@@ -91,18 +96,19 @@ Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set) {
   return synced.ok() ? synced : QuarantineIfLost(dirs.journal, synced.error());
 }
 
+Status SyncDoubtful(const JournalDirs& dirs, const ChangeSet& set) {
+  TRY(DistrustStaged(dirs.held, "stage/" + set.id));
+  return SyncStaged(dirs, set);
+}
+
 Status DiscardStaged(const JournalDirs& dirs, const std::string& id) {
-  TRY(CheckId(id));
+  TRY(CheckEnded(dirs.journal, id, "discard"));
   TRY(RemoveFrom(dirs.private_dir, "stage", id));
   return TRY(IsHeldElsewhere(dirs)) ? RemoveFrom(dirs.held, "stage", id) : Ok();
 }
 
 Status Forget(const JournalDirs& dirs, const std::string& id) {
-  TRY(CheckId(id));
-  const Result<JournalState> state = PeekJournal(dirs.journal, id);
-  if (state.ok() && !IsFinal(state.value())) {
-    return Error(ErrorCode::kConflict, "forget " + id + ": it was cut short; recover it first");
-  }
+  TRY(CheckEnded(dirs.journal, id, "forget"));
   // The journal goes last: while it is there, a later call knows what else to remove.
   TRY(DiscardStaged(dirs, id));
   TRY(RemoveFrom(dirs.private_dir, "undo", id));

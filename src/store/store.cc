@@ -314,6 +314,14 @@ Result<std::optional<std::string>> Store::GetMeta(std::string_view key) {
   return std::optional(select.Bytes(0));
 }
 
+// A synced transaction takes along those before it. SQLite writes only what differs, hence a
+// number.
+Status Store::Sync() {
+  return connection_.Execute(
+      "INSERT INTO meta (key, value) VALUES ('syncs', 1)"
+      " ON CONFLICT (key) DO UPDATE SET value = value + 1");
+}
+
 Status Store::SetMeta(std::string_view key, std::string_view value) {
   Statement upsert =
       TRY(connection_.Prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)"

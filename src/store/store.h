@@ -109,6 +109,9 @@ class Store {
   // Errors: kUnsupported when a newer version made it; kInvalidArgument when it is not Bailiff's.
   static Result<Store> Open(const std::string& path);
 
+  // Makes all that was changed until now durable.
+  Status Sync();
+
   // Errors: kConflict when there is one with this id.
   Status InsertExecution(const ExecutionRow& row);
   // Replaces the state and the document. Errors: kNotFound.
