@@ -29,7 +29,7 @@ namespace bailiff {
 enum class FaultKind : std::uint8_t {
   kNone,
   kKill,   // SIGKILL before the call is made.
-  kFail,   // The call is not made, and gives `sys_errno`.
+  kFail,   // The call is not made, and gives `sys_errno`. A close closes all the same, as ever.
   kShort,  // The call writes half of what it was asked to; others are made as they are.
 };
 
@@ -162,7 +162,9 @@ class SyscallTracer {
       case FaultKind::kKill:
         ::kill(child_, SIGKILL);
         return;
-      case FaultKind::kFail:  // No call has this number: the kernel skips it and keeps `rax`.
+      case FaultKind::kFail:
+        if (call->number == SYS_close) return FailAfterwards(&registers);
+        // No call has this number: the kernel skips it and keeps `rax`.
         registers.orig_rax = static_cast<unsigned long long>(-1);
         registers.rax = static_cast<unsigned long long>(-fault_.sys_errno);
         break;
@@ -174,6 +176,18 @@ class SyscallTracer {
       }
     }
     ::ptrace(PTRACE_SETREGS, child_, nullptr, &registers);
+  }
+
+  // Lets the call happen and then look as if it had failed.
+  void FailAfterwards(user_regs_struct* registers) {
+    for (int stop = 0; stop < 2; ++stop) {  // At its entry, and at its end.
+      int status = 0;
+      ::ptrace(PTRACE_SYSCALL, child_, nullptr, nullptr);
+      EXPECT_EQ(::waitpid(child_, &status, 0), child_);
+    }
+    ::ptrace(PTRACE_GETREGS, child_, nullptr, registers);
+    registers->rax = static_cast<unsigned long long>(-fault_.sys_errno);
+    ::ptrace(PTRACE_SETREGS, child_, nullptr, registers);
   }
 
   const Fault fault_;
