@@ -179,6 +179,9 @@ Result<ChangeSet> Decode(std::string_view bytes) {
   ChangeSet set;
   set.id = reader.Bytes();
   const std::uint64_t count = reader.U64();
+  constexpr std::uint64_t kChangeBytesMin =
+      64;  // The count is believed as far as bytes bear it out.
+  set.changes.reserve(std::min(count, bytes.size() / kChangeBytesMin));
   for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
     Change change = ReadChange(&reader);
     change.content.path = reader.Bytes();

@@ -160,6 +160,7 @@ Result<ProposalOutcome> CommitDecided(Context& context, const Proposal& proposal
   data["decision"] = ToJson(*outcome.decision);
   TRY(context.ledger().Append("decided", data));
   TRY(context.store().InsertProposal(row));
+  row.change_set = std::string();  // A large one is in memory once.
   const CommitResult result = TRY(CommitUnderLock(context, row, proposal.captured.set));
   outcome.state = result.state;
   outcome.problems = result.problems;
@@ -233,6 +234,7 @@ Result<Action> Approve(Context& context, const std::string& id, const std::strin
                                        FormatDigest(row.digest), digest));
   }
   const ChangeSet set = TRY(Decode(row.change_set));
+  row.change_set = std::string();
   TRY(context.ledger().Append("approved", AboutProposal(context, row)));
   TRY(context.store().ChangeState(id, ProposalState::kHeld, ProposalState::kCommitting,
                                   context.principal(), context.NowNanos()));

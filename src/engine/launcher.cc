@@ -100,12 +100,13 @@ class LauncherProcess {
       places.reserve(fds.size());
       for (const Fd& fd : fds) places.push_back(&fd);
       TRY(ConfineClerk(Fd(), places));
-      const std::optional<Message> request = TRY(ReceiveMessage(socket));
+      std::optional<Message> request = TRY(ReceiveMessage(socket));
       const bool asked = request.has_value() && request->fds.size() == 1 &&
                          request->bytes == EncodeKind(MessageKind::kRequest);
       if (!asked) return Error(ErrorCode::kInvalidArgument, "clerk: expected a request");
-      const std::string bytes = TRY(ReadAll(request->fds[0], kRequestBytesMax));
-      return job->second(bytes, fds);
+      std::string bytes = TRY(ReadAll(request->fds[0], kRequestBytesMax));
+      request.reset();  // A large one is in memory once.
+      return job->second(std::move(bytes), fds);
     });
   }
 
@@ -197,9 +198,10 @@ Result<Fd> Launcher::AskClerk(const std::string& job, std::string_view request,
   return clerk;
 }
 
-Result<std::string> Launcher::RunClerk(const std::string& job, std::string_view request,
+Result<std::string> Launcher::RunClerk(const std::string& job, std::string request,
                                        const std::vector<const Fd*>& fds) {
   const Fd clerk = TRY(AskClerk(job, request, fds));
+  request = std::string();
   return AwaitAnswer(clerk);
 }
 

@@ -16,7 +16,7 @@ namespace bailiff {
 // File work that a clerk does: gets the request's bytes and descriptors, gives the answer's bytes.
 // Runs in a process of its own, with few capabilities and one thread.
 using ClerkJob =
-    std::function<Result<std::string>(std::string_view request, const std::vector<Fd>& fds)>;
+    std::function<Result<std::string>(std::string request, const std::vector<Fd>& fds)>;
 
 // The small process that keeps the privilege and forks everything below it: one monitor per running
 // sandbox, one clerk per commit, rollback or recovery. It shares no memory with its starter; when
@@ -38,7 +38,7 @@ class Launcher {
 
   // Has a clerk do `job` and waits for its answer. Errors: the job's own; kInternal when the clerk
   // died without an answer.
-  Result<std::string> RunClerk(const std::string& job, std::string_view request,
+  Result<std::string> RunClerk(const std::string& job, std::string request,
                                const std::vector<const Fd*>& fds);
 
   // RunClerk() in two halves, for a caller with other work meanwhile: the answer comes from

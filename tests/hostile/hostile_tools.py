@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bailiff_cli import Answer, Cli
@@ -76,21 +79,53 @@ class Usage:
     """What one command and all processes that it started needed."""
 
     answer: Answer
-    memory_bytes: int  # Peak of the largest of them.
+    memory_bytes: int  # Peak of Bailiff's own processes together, the script's left out.
     cpu_seconds: float
+
+
+class MemoryWatch:
+    """Adds up what the processes of one program have of anonymous memory, shared parts once, every few
+    milliseconds until it is closed."""
+
+    INTERVAL_SECONDS = 0.02
+
+    def __init__(self, program: Path) -> None:
+        self.peak_bytes = 0
+        self._program = str(program)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def close(self) -> int:
+        self._stop.set()
+        self._thread.join()
+        return self.peak_bytes
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self.INTERVAL_SECONDS):
+            now = sum(map(self._memory_of, filter(str.isdigit, os.listdir("/proc"))))
+            self.peak_bytes = max(self.peak_bytes, now)
+
+    def _memory_of(self, pid: str) -> int:
+        with contextlib.suppress(OSError):  # It has ended.
+            if os.readlink(f"/proc/{pid}/exe") == self._program:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss_Anon:"))
+        return 0
 
 
 def measure(cli: Cli, args: Sequence[str | bytes]) -> Usage:
     """Runs a command to its end. Every process of Bailiff is waited for by the one that started it,
-    so that the kernel's account of the first one covers them all. What the caller of fork(2) had is in
-    it too: at most too much is said."""
+    so that the kernel's account of processor time of the first one covers them all."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        watch = MemoryWatch(cli.binary)
         process = cli.start(args, stdout=out, stderr=err)
         _, status, used = os.wait4(process.pid, 0)
+        memory_bytes = watch.close()
         process.returncode = os.waitstatus_to_exitcode(status)
         streams = []
         for stream in (out, err):
             stream.seek(0)
             streams.append(stream.read())
     answer = Answer(process.returncode, *streams)
-    return Usage(answer, used.ru_maxrss * 1024, used.ru_utime + used.ru_stime)
+    return Usage(answer, memory_bytes, used.ru_utime + used.ru_stime)
