@@ -44,8 +44,8 @@ CONFIGURE = cmake -S . -G Ninja -DCMAKE_CXX_COMPILER=g++
 
 help:
 	@echo 'build       release build, build/bailiff (the default)'
-	@echo 'test        every test; SANITIZE=ON for AddressSanitizer and UBSan'
-	@echo 'test-full   the tests, longer sweeps included, and once more with sanitizers'
+	@echo 'test        every test, long suites by a sample; SANITIZE=ON for ASan and UBSan'
+	@echo 'test-full   every suite whole, then a sample of each with sanitizers'
 	@echo 'bench       measure (tests/bench/run)'
 	@echo 'lint        layers, house rules, fork safety, format, clang-tidy'
 	@echo 'format      run clang-format over src/ and tests/'
@@ -74,9 +74,9 @@ test: test-build
 	  $(addprefix --alone ,$(PYTEST_ALONE)) $(PYTEST_SUITES)
 
 test-full:
-	@echo '== test-full: the longer sweeps, then everything with sanitizers'
+	@echo '== test-full: every suite whole, then a sample of each with sanitizers'
 	@BAILIFF_TESTS_FULL=1 $(MAKE) test
-	@BAILIFF_TESTS_FULL=1 $(MAKE) test SANITIZE=ON
+	@$(MAKE) test SANITIZE=ON
 
 bench: build
 	@tools/install-deps.sh bench

@@ -6,7 +6,7 @@ A folder that does not exist is left out. The tests of a folder run side by side
 wait for the kernel or the disk; those of --alone, which look at the whole machine, one by one. The
 exit status is 0 when something ran and all of it passed. Long suites run a sample that the number
 BAILIFF_TESTS_SEED chooses; unset, it is taken from the commit, so that each commit tries others and a
-failure can be tried again. BAILIFF_TESTS_FULL=1 runs them whole.
+failure can be tried again. BAILIFF_TESTS_FULL=1 runs them whole, with other limits of time.
 """
 
 import argparse
@@ -116,8 +116,9 @@ def main(argv):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build-dir", type=pathlib.Path, required=True)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--test-seconds", type=int, default=300, help="limit of one ctest test")
-    parser.add_argument("--suite-seconds", type=int, default=1500, help="limit of one suite")
+    hours = 4 * 3600 if os.environ.get("BAILIFF_TESTS_FULL") else 0
+    parser.add_argument("--test-seconds", type=int, default=hours or 300, help="limit of one ctest test")
+    parser.add_argument("--suite-seconds", type=int, default=hours or 1500, help="limit of one suite")
     parser.add_argument("--ctest-arg", action="append", default=[])
     parser.add_argument("--alone", type=pathlib.Path, action="append", default=[])
     parser.add_argument("folders", nargs="*", type=pathlib.Path)
