@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // Runs code in a child process that is traced, and makes one of its system calls go wrong: those
@@ -37,6 +38,7 @@ struct Fault {
   FaultKind kind = FaultKind::kNone;
   std::size_t nth = 0;  // Counted from 0.
   int sys_errno = 0;
+  bool lasts = false;  // kFail: every later sync fails too.
 };
 
 struct Traced {
@@ -83,6 +85,10 @@ inline constexpr std::array kFaultyCalls = {
     FaultyCall{SYS_close, "close", -1},
     FaultyCall{SYS_openat, "openat", -1},  // With O_CREAT only.
 };
+
+inline bool IsSync(std::string_view call) {
+  return call == "fsync" || call == "fdatasync" || call == "syncfs";
+}
 
 class SyscallTracer {
  public:
@@ -155,7 +161,10 @@ class SyscallTracer {
     const FaultyCall* call = Find(registers);
     if (call == nullptr) return;
     traced_.calls.emplace_back(call->name);
-    if (traced_.calls.size() != fault_.nth + 1) return;
+    const std::size_t struck = fault_.nth + 1;
+    const bool again =
+        fault_.lasts && traced_.calls.size() > struck && IsSync(traced_.calls.back());
+    if (traced_.calls.size() != struck && !again) return;
     switch (fault_.kind) {
       case FaultKind::kNone:
         return;
