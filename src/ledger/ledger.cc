@@ -204,6 +204,7 @@ Status Ledger::LoadTail(std::uint32_t segment) {
   tail_ = Tail{segment, end.whole_size, end.ino, record.seq, record.hash};
   segment_file_ = std::move(file);
   unsynced_ = true;  // Whoever wrote it may have left that to a later append.
+  kept_size_ = end.whole_size;
   return Ok();
 }
 
@@ -230,6 +231,7 @@ Status Ledger::StartSegment(std::uint32_t segment) {
   tail_.ino = st.st_ino;
   tail_.segment = segment;
   tail_.size = 0;
+  kept_size_ = 0;
   return Ok();
 }
 
@@ -254,9 +256,7 @@ Result<RecordRef> Ledger::AppendAll(const std::vector<NewRecord>& records, Sync 
       return Error(ErrorCode::kInvalidArgument,
                    "a group has 1 to " + std::to_string(kLedgerGroupRecordsMax) + " records");
     }
-    if (broken_) {
-      return Error(ErrorCode::kIo, "an earlier write could not be synced; start again");
-    }
+    TRY(CheckNotBroken());
     const Fd lock = TRY(LockLedger(dir_, LockMode::kExclusive, options_.lock_wait_ms));
     TRY(Refresh());
     return AppendLocked(records, sync);
@@ -293,14 +293,15 @@ Result<RecordRef> Ledger::AppendLocked(const std::vector<NewRecord>& records, Sy
 
 // `after` is what the tail is once `lines` are written.
 Status Ledger::WriteLines(std::string_view lines, const Tail& after, Sync sync) {
-  Status written = WriteAll(segment_file_, lines);
-  unsynced_ = true;
-  if (written.ok() && sync == Sync::kNow) written = SyncSegment();
-  if (!written.ok()) {
-    if (!Truncate(segment_file_, tail_.size).ok()) broken_ = true;
-    return std::move(written).error().WithContext(SegmentName(tail_.segment));
-  }
   const std::int64_t size = tail_.size + static_cast<std::int64_t>(lines.size());
+  const Status done = [&]() -> Status {
+    const Status written = WriteAll(segment_file_, lines);
+    unsynced_ = true;
+    if (written.ok()) return sync == Sync::kNow ? SyncSegment(size) : Ok();
+    if (!Truncate(segment_file_, tail_.size).ok()) broken_ = true;
+    return written;
+  }();
+  if (!done.ok()) return Error(done.error()).WithContext(SegmentName(tail_.segment));
   const std::uint64_t ino = tail_.ino;
   tail_ = after;
   tail_.size = size;
@@ -308,13 +309,27 @@ Status Ledger::WriteLines(std::string_view lines, const Tail& after, Sync sync) 
   return Ok();
 }
 
-// After a failed sync nobody knows what is on the disk: the kernel may have dropped the pages.
-Status Ledger::SyncSegment() {
+Status Ledger::CheckNotBroken() const {
+  if (!broken_) return Ok();
+  return Error(ErrorCode::kIo, "an earlier write could not be synced; start again");
+}
+
+// `size`: of the segment. After a failed sync nobody knows what is on the disk: the kernel may have
+// dropped the pages, and the next process would find them in its cache and sync them with success.
+// So they are cut off.
+Status Ledger::SyncSegment(std::int64_t size) {
   if (!unsynced_) return Ok();
   Status synced = Fsync(segment_file_);
-  unsynced_ = !synced.ok();
-  broken_ = broken_ || !synced.ok();
-  return synced;
+  if (synced.ok()) {
+    unsynced_ = false;
+    kept_size_ = size;
+    return synced;
+  }
+  broken_ = true;
+  const Status cut = Truncate(segment_file_, kept_size_);
+  if (cut.ok()) return synced;
+  return std::move(synced).error().WithContext("records that may be lost could not be cut off (" +
+                                               cut.error().message() + ")");
 }
 
 Status Ledger::AddLine(std::string_view type, const json::object& data, Tail* tail,
@@ -348,9 +363,10 @@ std::string Ledger::Sign(const Tail& tail) const {
 
 Result<std::string> Ledger::Checkpoint() {
   Result<std::string> signed_head = [&]() -> Result<std::string> {
+    TRY(CheckNotBroken());
     const Fd lock = TRY(LockLedger(dir_, LockMode::kExclusive, options_.lock_wait_ms));
     TRY(Refresh());
-    TRY(SyncSegment());
+    TRY(SyncSegment(tail_.size));
     std::string note = Sign(tail_);
     TRY(ReplaceFile(dir_, kCheckpointFile, note, 0644));
     return note;

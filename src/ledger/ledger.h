@@ -70,14 +70,16 @@ class Ledger {
   Ledger& operator=(Ledger&&) = default;
 
   // A record is durable when its append returns, or else with the next one of this process that is:
-  // for what is soon followed by another record and about which nothing else is done meanwhile.
+  // for what is soon followed by another record and about which nothing else is done meanwhile. If
+  // that one's sync fails, both are gone.
   enum class Sync : std::uint8_t { kNow, kWithNext };
 
   // Appends one record. The time it takes does not depend on the size of the ledger.
   //
   // Errors: kInvalidArgument for a type or data that cannot be recorded (too large, not UTF-8);
   //         kResourceExhausted when the disk is full or the lock stays taken; kIo, also when
-  //         something else changed the files. After a failed sync, every later call fails too.
+  //         something else changed the files. After a failed sync, every later call fails too,
+  //         Checkpoint() included, and what was not synced before is cut off.
   Result<RecordRef> Append(std::string_view type, const boost::json::object& data,
                            Sync sync = Sync::kNow);
 
@@ -86,7 +88,7 @@ class Ledger {
   Result<RecordRef> AppendAll(const std::vector<NewRecord>& records, Sync sync = Sync::kNow);
 
   // Signs the present head, writes that to the file `checkpoint` and returns it: what a person
-  // keeps elsewhere, to detect the loss of the tail later.
+  // keeps elsewhere, to detect the loss of the tail later. Errors: as Append().
   Result<std::string> Checkpoint();
 
   // Calls `visit` for each record from `from_seq` on, oldest first, until it returns false. Takes
@@ -122,7 +124,8 @@ class Ledger {
   Status Roll();
   Result<RecordRef> AppendLocked(const std::vector<NewRecord>& records, Sync sync);
   Status WriteLines(std::string_view lines, const Tail& after, Sync sync = Sync::kNow);
-  Status SyncSegment();
+  Status CheckNotBroken() const;
+  Status SyncSegment(std::int64_t size);
   Status AddLine(std::string_view type, const boost::json::object& data, Tail* tail,
                  std::string* lines) const;
   std::string Sign(const Tail& tail) const;
@@ -135,7 +138,8 @@ class Ledger {
   std::string id_;
   Tail tail_;
   bool unsynced_ = false;  // Records up to tail_ may not be durable: ours or another process's.
-  bool broken_ = false;    // A sync failed: what is on disk is unknown until the next Open().
+  std::int64_t kept_size_ = 0;  // Of the segment: synced, or what others may have told already.
+  bool broken_ = false;         // A sync failed: what is on disk is unknown until the next Open().
 };
 
 }  // namespace bailiff

@@ -7,9 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <iterator>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,6 +21,7 @@
 #include "base/bytes.h"
 #include "ledger/ledger_fixture_test.h"
 #include "sys/file.h"
+#include "tests/crash/syscall_faults.h"
 #include "tests/support/matchers.h"
 
 namespace bailiff {
@@ -101,6 +106,57 @@ TEST_F(LedgerTest, ARecordMayBecomeDurableWithTheNext) {
   ASSERT_THAT(ledger.Append("finished", {}), IsOk());
   ASSERT_THAT(ledger.Append("decided", {}, Ledger::Sync::kWithNext), IsOk());
   ASSERT_THAT(ledger.Checkpoint(), IsOk());
+  EXPECT_EQ(VerifyAll().finding, LedgerFinding::kOk);
+}
+
+// What the next process finds in the kernel's cache may not be on the disk.
+TEST_F(LedgerTest, WhatCouldNotBeSyncedIsCutOffAndNothingIsSignedAfterIt) {
+  const auto strike = [this](const Fault& fault, const std::function<bool(Ledger&)>& body) {
+    return RunWithFault(fault, [&] {
+      Ledger ledger = Open();
+      if (!ledger.Append("kept", {}).ok()) return 1;
+      if (!ledger.Append("left", {}, Ledger::Sync::kWithNext).ok()) return 2;
+      if (body(ledger)) return 3;
+      if (fault.kind == FaultKind::kNone) return 0;
+      if (ledger.Checkpoint().ok() || ledger.Append("after", {}).ok()) return 4;
+      return 0;
+    });
+  };
+  const auto checkpoint = [](Ledger& ledger) { return ledger.Checkpoint().ok(); };
+  const auto append = [](Ledger& ledger) { return ledger.Append("next", {}).ok(); };
+  for (const auto& body : {std::function<bool(Ledger&)>(checkpoint), {append}}) {
+    Reset();
+    Open();
+    const std::vector<std::string> calls = strike({}, body).calls;
+    const auto first = std::find(calls.begin(), calls.end(), "fsync");
+    const auto second = std::find(std::next(first), calls.end(), "fsync");
+    ASSERT_NE(second, calls.end());
+    Reset();
+    Open();
+    const auto nth = static_cast<std::size_t>(second - calls.begin());
+    EXPECT_EQ(strike({FaultKind::kFail, nth, EIO}, body).exit_status, 0);
+    std::vector<std::string> types;
+    for (const Record& record : Records()) types.push_back(record.type);
+    EXPECT_THAT(types, ElementsAre("ledger", "kept"));
+    ASSERT_THAT(Open().Append("later", {}), IsOk());
+    EXPECT_EQ(VerifyAll().finding, LedgerFinding::kOk);
+  }
+}
+
+TEST_F(LedgerTest, WhatOthersRecordedIsNotCutOff) {
+  Ledger other = Open();
+  const auto body = [&] {
+    Ledger ledger = Open();
+    if (!ledger.Append("left", {}, Ledger::Sync::kWithNext).ok()) return 1;
+    if (!other.Append("theirs", {}).ok()) return 2;
+    return ledger.Append("next", {}).ok() ? 3 : 0;
+  };
+  std::vector<std::string> calls = RunWithFault({}, body).calls;
+  std::reverse(calls.begin(), calls.end());
+  const auto last = std::find(calls.begin(), calls.end(), "fsync");
+  const auto nth = static_cast<std::size_t>(calls.end() - last - 1);
+  EXPECT_EQ(RunWithFault({FaultKind::kFail, nth, EIO}, body).exit_status, 0);
+  EXPECT_EQ(Records().back().type, "theirs");
   EXPECT_EQ(VerifyAll().finding, LedgerFinding::kOk);
 }
 
