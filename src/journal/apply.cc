@@ -413,7 +413,7 @@ Result<Problems> Applier::UndoLink(const Step& step, bool reached) {
 }
 
 Status Applier::SetMetadata(const Step& step, const Identity& to) {
-  const Entry entry = TRY(OpenParent(dirs_.workspace, step.path));
+  const Entry entry = TRY(OpenParent(dirs_.workspace, step.path, O_PATH));
   const Fd fd = TRY(OpenEntry(entry, O_PATH));
   Before("metadata", step.path);
   if (to.type != EntryType::kSymlink) TRY(SetMode(fd, to.mode));

@@ -134,9 +134,10 @@ Result<std::uint32_t> Inherit(const Fd& entry, const Inheritance& from, std::uin
   const bool is_dir = S_ISDIR(st.st_mode);
   if (from.setgid) {
     // Without privilege a group that is not one's own cannot be given; the entry keeps its group.
+    // EINVAL: in a user namespace that does not know the group.
     const bool given =
         st.st_gid == from.gid || ::fchown(entry.get(), static_cast<uid_t>(-1), from.gid) == 0;
-    if (!given && errno != EPERM) return Error::FromErrno(errno, "chown");
+    if (!given && errno != EPERM && errno != EINVAL) return Error::FromErrno(errno, "chown");
     if (is_dir) mode |= S_ISGID;
   }
   const std::optional<AccessAcl> access = DeriveAccessAcl(from.default_acl, mode);

@@ -1,5 +1,8 @@
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/xattr.h>
+
+#include <iostream>
 
 #include "tests/crash/everything.h"
 #include "tests/support/requires.h"
@@ -480,23 +483,26 @@ TEST_F(CommitTest, NewEntriesGetTheDefaultAcl) {
   EXPECT_THAT(tree_.Snapshot(), HasSubstr("d/f file 640 "));
 }
 
-TEST_F(CommitTest, WorksInAUserNamespace) {
+// With one user and one group, `inside` as seen from within.
+bool EnterUserNamespace(const std::string& inside) {
   const auto write = [](const char* path, const std::string& text) {
     std::ofstream file(path);
     file << text << std::flush;
     return file.good();
   };
-  MakeEverythingTree(tree_);
-  const ChangeSet set = EverythingSet(tree_);
   const std::string uid = std::to_string(::geteuid());
   const std::string gid = std::to_string(::getegid());
+  return ::unshare(CLONE_NEWUSER) == 0 && write("/proc/self/setgroups", "deny") &&
+         write("/proc/self/uid_map", inside + " " + uid + " 1") &&
+         write("/proc/self/gid_map", inside + " " + gid + " 1");
+}
+
+TEST_F(CommitTest, WorksInAUserNamespace) {
+  MakeEverythingTree(tree_);
+  const ChangeSet set = EverythingSet(tree_);
   const pid_t child = ::fork();
   if (child == 0) {
-    if (::unshare(CLONE_NEWUSER) != 0) ::_exit(7);
-    const bool mapped = write("/proc/self/setgroups", "deny") &&
-                        write("/proc/self/uid_map", "0 " + uid + " 1") &&
-                        write("/proc/self/gid_map", "0 " + gid + " 1");
-    if (!mapped) ::_exit(7);
+    if (!EnterUserNamespace("0")) ::_exit(7);
     const Result<CommitReport> report = CommitAll(tree_, set);
     ::_exit(report.ok() && report.value().problems.empty() ? 0 : 1);
   }
@@ -509,6 +515,42 @@ TEST_F(CommitTest, WorksInAUserNamespace) {
   MakeEverythingTree(other);
   ASSERT_THAT(CommitAll(other, EverythingSet(other)), IsOk());
   EXPECT_EQ(after, other.Snapshot());
+}
+
+// There a capability is good for nothing that is of a group without a mapping.
+TEST_F(CommitTest, AGroupThatTheUserNamespaceDoesNotKnowIsNoObstacle) {
+  REQUIRES(::geteuid() == 0, "needs root to become somebody else");
+  constexpr uid_t kUser = 12345;
+  for (const char* dir : {"closes", "shared"}) tree_.Dir(dir);
+  const std::string top = std::filesystem::path(tree_.Path("")).parent_path().parent_path();
+  ASSERT_EQ(::chown(top.c_str(), kUser, kUser), 0);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(top)) {
+    ASSERT_EQ(::chown(entry.path().c_str(), kUser, kUser), 0);
+  }
+  for (const char* dir : {"closes", "shared"}) {
+    ASSERT_EQ(::chown(tree_.Path(dir).c_str(), kUser, 4321), 0);
+  }
+  ASSERT_EQ(::chmod(tree_.Path("shared").c_str(), 02775), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::setresgid(kUser, kUser, kUser) != 0 || ::setresuid(kUser, kUser, kUser) != 0) ::_exit(9);
+    ::prctl(PR_SET_DUMPABLE, 1);  // Else its own maps are not its to write.
+    if (!EnterUserNamespace(std::to_string(kUser))) ::_exit(7);
+    Edits edits(tree_);
+    edits.Metadata("closes", 0311).Create("closes/f", "f").Create("shared/f", "f");
+    const Result<CommitReport> report = CommitAll(tree_, edits.MakeDir("shared/d").Build());
+    if (!report.ok()) std::cout << report.error().message() << std::endl;
+    ::_exit(report.ok() && report.value().problems.empty() ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  REQUIRES(WEXITSTATUS(status) != 7, "no user namespaces here");
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  const std::string after = tree_.Snapshot();
+  for (const char* line : {"closes dir 311 12345:4321", "closes/f file 644 12345:12345",
+                           "shared/f file 644 12345:12345", "shared/d dir 2755 12345:12345"}) {
+    EXPECT_THAT(after, HasSubstr(line));
+  }
 }
 
 TEST_F(CommitTest, AnIdIsCommittedOnce) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <cerrno>
 #include <optional>
 #include <set>
 
@@ -15,13 +16,15 @@ namespace {
 
 Status SyncDir(const Fd& root, std::string_view path) {
   const Result<Fd> dir = OpenDirBeneath(root, path);
+  if (dir.ok()) return Fsync(dir.value());
+  // Its owner may not list it, with the mode that it has by now: as SyncFile().
+  if (dir.error().sys_errno() == EACCES) return SyncFilesystem(root);
   // Gone since, or put aside: its names are durable where it is now.
-  if (!dir.ok()) return IsGoneParent(dir.error()) ? Ok() : Status(dir.error());
-  return Fsync(dir.value());
+  return IsGoneParent(dir.error()) ? Ok() : Status(dir.error());
 }
 
 Status SyncFile(const Fd& root, const std::string& path) {
-  const Entry entry = TRY(OpenParent(root, path));
+  const Entry entry = TRY(OpenParent(root, path, O_PATH));
   Result<Fd> file = OpenEntry(entry, O_RDONLY | O_NONBLOCK);
   if (!file.ok() && file.error().code() == ErrorCode::kPermissionDenied) {
     file = OpenEntry(entry, O_WRONLY | O_NONBLOCK);

@@ -100,14 +100,14 @@ Result<Fd> OpenDirBeneath(const Fd& dir, std::string_view path, std::uint64_t fl
   return current;
 }
 
-Result<Entry> OpenParent(const Fd& root, std::string_view path) {
+Result<Entry> OpenParent(const Fd& root, std::string_view path, std::uint64_t flags) {
   const std::size_t slash = path.rfind('/');
   const bool top = slash == std::string_view::npos;
   const std::string_view name = top ? path : path.substr(slash + 1);
   if (name.empty() || name == "." || name == "..") {
     return Error(ErrorCode::kInvalidArgument, "'" + Quoted(path) + "' does not name an entry");
   }
-  Fd dir = TRY(OpenDirBeneath(root, top ? std::string_view() : path.substr(0, slash)));
+  Fd dir = TRY(OpenDirBeneath(root, top ? std::string_view() : path.substr(0, slash), flags));
   return Entry{std::move(dir), std::string(name)};
 }
 

@@ -44,8 +44,9 @@ struct Entry {
 };
 
 // The parent directory of `path`, opened as by OpenDirBeneath(), and the last component.
+// `flags`: O_PATH needs no right to list the directory, and gives one that cannot be synced.
 // Errors: as OpenDirBeneath(); kInvalidArgument for "", "." or "..".
-Result<Entry> OpenParent(const Fd& root, std::string_view path);
+Result<Entry> OpenParent(const Fd& root, std::string_view path, std::uint64_t flags = 0);
 
 // Opens `entry` without following it, if it is a link.
 Result<Fd> OpenEntry(const Entry& entry, int flags, mode_t mode = 0);

@@ -69,7 +69,7 @@ Result<std::optional<Identity>> IdentityAt(const Fd& dir, const std::string& nam
 }
 
 Result<std::optional<Identity>> IdentityBeneath(const Fd& root, std::string_view path) {
-  Result<Entry> entry = OpenParent(root, path);
+  Result<Entry> entry = OpenParent(root, path, O_PATH);
   if (!entry.ok()) {
     const int sys_errno = entry.error().sys_errno();
     // ELOOP is what openat2(2) says of a symbolic link where a directory was.
@@ -117,7 +117,7 @@ Result<std::string> HashFile(const Fd& file) {
 }
 
 Result<std::string> HashBeneath(const Fd& root, std::string_view path) {
-  const Entry entry = TRY(OpenParent(root, path));
+  const Entry entry = TRY(OpenParent(root, path, O_PATH));
   // O_NONBLOCK: a FIFO that took the file's place must not hold us.
   const Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
   const struct stat st = TRY(Stat(file));
