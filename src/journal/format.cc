@@ -40,6 +40,16 @@ std::string FileName(const std::string& id) {
   return id + std::string(kSuffix);
 }
 
+// What is appended to `written` bytes is shorter than they are, and must not meet a full disk.
+// Errors: kResourceExhausted; a file system that cannot reserve is no reason to refuse.
+Status Reserve(const Fd& file, std::size_t written) {
+  const auto reserved = static_cast<off_t>(2 * written + 4096);
+  const int rc =
+      RetryInterrupted([&] { return ::fallocate(file.get(), FALLOC_FL_KEEP_SIZE, 0, reserved); });
+  if (rc == 0 || (errno != ENOSPC && errno != EDQUOT)) return Ok();
+  return Error::FromErrno(errno, "reserve");
+}
+
 std::string Header(RecordType type, std::size_t size) {
   ByteWriter writer;
   writer.U32(kMagic);
@@ -380,13 +390,8 @@ Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
   JournalFile journal(TRY(OpenEntry(entry, O_CREAT | O_EXCL | O_RDWR | O_APPEND, 0600)));
   const Status written = [&]() -> Status {
-    // What is appended later is shorter than this, and must not meet a full disk. A file system
-    // that cannot reserve is no reason to refuse.
-    const auto reserved = static_cast<off_t>(2 * bytes.size() + 4096);
-    if (::fallocate(journal.file_.get(), FALLOC_FL_KEEP_SIZE, 0, reserved) != 0 &&
-        (errno == ENOSPC || errno == EDQUOT)) {
-      return Error::FromErrno(errno, "reserve " + entry.name);
-    }
+    Status reserved = Reserve(journal.file_, bytes.size());
+    if (!reserved.ok()) return std::move(reserved).error().WithContext(entry.name);
     TRY(WriteAll(journal.file_, bytes));
     TRY(Fsync(journal.file_));
     return Fsync(entry.dir);
@@ -402,8 +407,14 @@ Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
 Result<JournalFile> JournalFile::Open(const Fd& dir, const std::string& id, std::size_t size) {
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
   Fd file = TRY(OpenEntry(entry, O_RDWR | O_APPEND | O_NONBLOCK));
-  if (RetryInterrupted([&] { return ::ftruncate(file.get(), static_cast<off_t>(size)); }) != 0) {
-    return Error::FromErrno(errno, "truncate " + entry.name);
+  const auto sound = static_cast<off_t>(size);
+  // Also when it changes no size, a truncation gives up what is reserved behind the end.
+  if (TRY(Stat(file)).st_size > sound) {
+    if (RetryInterrupted([&] { return ::ftruncate(file.get(), sound); }) != 0) {
+      return Error::FromErrno(errno, "truncate " + entry.name);
+    }
+    // Decided is decided: on a full disk the little that follows may still fit.
+    (void)Reserve(file, size);
   }
   return JournalFile(std::move(file));
 }

@@ -1,4 +1,5 @@
 #include <sys/mount.h>
+#include <sys/wait.h>
 
 #include "tests/crash/tree_fixture.h"
 #include "tests/support/requires.h"
@@ -100,6 +101,45 @@ TEST_F(FullDiskTest, AFullWorkspaceMayRefuseBeforeItDecides) {
   EXPECT_EQ(tree_->Snapshot(), "");
   EXPECT_EQ(tree_->Private("stage"), std::string(kCommitId) + "\n");
   EXPECT_FALSE(ReportOf(tree_->journal(), kCommitId).value().has_value());
+}
+
+// The room is reserved with the decision, and kept for whoever resumes it.
+TEST_F(FullDiskTest, ARecoveryHasTheRoomThatWasReservedForIt) {
+  MountAt("/journal", "size=512k");
+  REQUIRES(mounted_, "cannot mount a tmpfs");
+  for (const bool torn : {false, true}) {
+    SCOPED_TRACE(torn);
+    const std::string prefix = torn ? "torn" : "whole";
+    Edits edits(*tree_);
+    for (int i = 0; i < 200; ++i) edits.Create(prefix + std::to_string(i), "x");
+    const ChangeSet set = edits.Build();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      CommitOptions options;
+      options.before_step = [&](std::string_view now) {
+        if (now == "open undo directory") ::_exit(7);
+      };
+      (void)CommitAll(*tree_, set, options);
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_EQ(WEXITSTATUS(status), 7);
+    if (torn) {
+      std::ofstream(tree_->JournalPath(kCommitId), std::ios::app) << std::string(20'000, '\0');
+    }
+    const std::string filler = dir_ + "/tree/journal/filler";
+    CommitOptions options;
+    options.before_step = [&](std::string_view now) {
+      if (now == "sync") std::ofstream(filler) << std::string(1UL << 20, 'x');
+    };
+    const auto reports = Recover(tree_->dirs(), options);
+    ASSERT_THAT(reports, IsOk());
+    EXPECT_TRUE(std::filesystem::exists(filler));
+    EXPECT_EQ(reports.value().at(0).outcome, CommitOutcome::kCommitted);
+    std::filesystem::remove(filler);
+    ASSERT_THAT(Forget(tree_->dirs(), kCommitId), IsOk());
+  }
 }
 
 }  // namespace
