@@ -150,10 +150,12 @@ Status SweepRecords(const Fd& workspace) {
   for (const std::string& name : TRY(ListDir(private_dir, kPrivateNamesMax))) {
     if (!name.starts_with(kDraftPrefix)) continue;
     const Entry entry{TRY(OpenDirBeneath(private_dir, ".")), name};
-    const Result<Fd> file = OpenEntry(entry, O_RDONLY | O_NONBLOCK);
-    if (!file.ok() && file.error().sys_errno() == ENOENT) continue;
-    if (!file.ok()) return file.error();
-    if (!TRY(TryLock(file.value(), LockMode::kExclusive))) continue;
+    // As MakeDraft() opens it: NFS locks exclusively only what is open for writing. One that cannot
+    // be examined is in nobody's way, and the next recovery looks again.
+    const Result<Fd> file = OpenEntry(entry, O_WRONLY | O_NONBLOCK);
+    if (!file.ok()) continue;
+    const Result<bool> locked = TryLock(file.value(), LockMode::kExclusive);
+    if (!locked.ok() || !locked.value()) continue;
     const Status removed = Unlink(private_dir, name);
     if (!removed.ok() && removed.error().sys_errno() != ENOENT) return removed;
   }

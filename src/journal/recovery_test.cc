@@ -193,6 +193,25 @@ TEST_F(RecordTest, FollowsNoLinkAndLeavesNoWorkspace) {
   }
 }
 
+TEST_F(RecordTest, ADraftThatADeadWriterLeftIsRemovedAndALivingOnesStays) {
+  tree_.File(".bailiff/record-000000000000", "dead");
+  tree_.File(".bailiff/record-111111111111", "alive");
+  const Entry entry = OpenParent(tree_.private_dir(), "record-111111111111").value();
+  const Fd alive = OpenEntry(entry, O_WRONLY).value();
+  ASSERT_EQ(TryLock(alive, LockMode::kExclusive).value(), true);
+  ASSERT_THAT(Recover(tree_.dirs()), IsOk());
+  EXPECT_EQ(tree_.Private(""), "record-111111111111\n");
+}
+
+TEST_F(RecordTest, WhatCannotBeExaminedAsADraftDoesNotFailRecovery) {
+  tree_.Symlink(".bailiff/record-000000000000", "nowhere");
+  tree_.Dir(".bailiff/record-111111111111");
+  ASSERT_EQ(::mkfifo(tree_.Path(".bailiff/record-222222222222").c_str(), 0600), 0);
+  tree_.File(".bailiff/record-333333333333", "dead");
+  ASSERT_THAT(Recover(tree_.dirs()), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(tree_.Path(".bailiff/record-333333333333")));
+}
+
 TEST_F(RecordTest, StagedContentIsSyncedAndDiscarded) {
   const ChangeSet set = Edits(tree_).Create("f", "f").Build();
   ASSERT_THAT(SyncStaged(tree_.dirs(), set), IsOk());

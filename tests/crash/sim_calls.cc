@@ -367,8 +367,13 @@ int __wrap_fsync(int fd) {
 }
 
 // Nobody else is there.
+// As NFS does it.
 int __wrap_flock(int fd, int operation) {
-  return IsOurs(fd) ? 0 : __real_flock(fd, operation);
+  if (!IsOurs(fd)) return __real_flock(fd, operation);
+  return Answer(On(fd, [&](const OpenFile& file) -> long {
+    const bool writes = (file.flags & O_ACCMODE) != O_RDONLY;
+    return (operation & LOCK_EX) != 0 && !writes ? -EBADF : 0;
+  }));
 }
 
 // It knows no holes.
