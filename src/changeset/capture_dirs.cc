@@ -87,39 +87,41 @@ Result<MovedDirs> MovedDirs::Find(const Pairs& pairs, Base* base, const CaptureO
   MovedDirs moved;
   moved.base_ = base;
   const std::vector<Node>& nodes = pairs.upper.nodes;
-  const std::size_t dirs_max = static_cast<std::size_t>(options.files_max) + nodes.size();
   moved.closed_ = FindClosed(nodes);
   moved.children_.resize(nodes.size());
   for (std::size_t i = 1; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
     moved.children_[node.parent].push_back(i);
     if (node.paired || !nodes[node.parent].merged || !node.own.Is(EntryType::kDir)) continue;
-    TRY(moved.Add(node.own_base, node.own, dirs_max));
+    moved.Add(node.own_base, node.own);
   }
-  for (std::size_t dir = 0; dir < moved.dirs_.size(); ++dir) TRY(moved.AddBelow(dir, dirs_max));
+  // Each entry is gone, which is a change, or is in the upper layer too.
+  moved.entries_max_ = static_cast<std::size_t>(options.files_max) + nodes.size();
+  for (std::size_t dir = 0; dir < moved.dirs_.size(); ++dir) TRY(moved.AddBelow(dir));
   return moved;
 }
 
-Status MovedDirs::Add(const std::string& path, const BaseEntry& entry, std::size_t dirs_max) {
-  if (dirs_.size() == dirs_max) {
-    return Error(ErrorCode::kResourceExhausted,
-                 "capture: more than " + std::to_string(dirs_max) + " directories");
-  }
+void MovedDirs::Add(const std::string& path, const BaseEntry& entry) {
   by_trait_[TraitOfDir(entry.identity.mtime_ns)].push_back(dirs_.size());
   dirs_.push_back({{path, entry.identity}, {}});
-  return Ok();
 }
 
-Status MovedDirs::AddBelow(std::size_t dir, std::size_t dirs_max) {
+Status MovedDirs::AddBelow(std::size_t dir) {
   const std::string at = dirs_[dir].match.path;
   const std::vector<std::string> names = TRY(base_->List(at));
+  entries_ += names.size();
+  if (entries_ > entries_max_) {
+    return Error(
+        ErrorCode::kResourceExhausted,
+        "capture: more than " + std::to_string(entries_max_) + " entries are gone or have moved");
+  }
   dirs_[dir].names = names;
   for (const std::string& name : names) {
     const std::string path = JoinPath(at, name);
     const BaseEntry entry = TRY(base_->Look(path));
     if (entry.state != BaseEntry::State::kPresent) continue;
     by_trait_[TraitOfEntry(name, entry.identity)].push_back(dir);
-    if (entry.Is(EntryType::kDir)) TRY(Add(path, entry, dirs_max));
+    if (entry.Is(EntryType::kDir)) Add(path, entry);
   }
   return Ok();
 }

@@ -16,7 +16,8 @@ namespace bailiff {
 class MovedDirs {
  public:
   // Reads the base directories that are not where they were, and those below them; no content.
-  // Bounded by CaptureOptions::files_max. Errors: as Capture().
+  // Bounded by CaptureOptions::files_max, which counts every entry that is looked at. Errors: as
+  // Capture().
   static Result<MovedDirs> Find(const Pairs& pairs, Base* base, const CaptureOptions& options);
 
   struct Match {
@@ -35,11 +36,13 @@ class MovedDirs {
     std::vector<std::string> names;  // Sorted.
   };
 
-  Status Add(const std::string& path, const BaseEntry& entry, std::size_t dirs_max);
-  Status AddBelow(std::size_t dir, std::size_t dirs_max);
+  void Add(const std::string& path, const BaseEntry& entry);
+  Status AddBelow(std::size_t dir);
 
   Base* base_ = nullptr;
   std::vector<Dir> dirs_;
+  std::size_t entries_ = 0;  // That were looked at.
+  std::size_t entries_max_ = 0;
   std::unordered_map<std::string, std::vector<std::size_t>> by_trait_;
   std::vector<std::vector<std::size_t>> children_;  // Of each upper node.
   std::vector<bool> closed_;  // Upper nodes that are, hold or lie below a closed directory.

@@ -24,6 +24,7 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr const char* kMeanwhile = ": changed in the workspace while the script ran";
@@ -184,6 +185,24 @@ TEST_F(CaptureLimitsTest, RefusesMoreChangesThanAllowed) {
   world_.options.files_max = 20;
   EXPECT_THAT(world_.TryCapture(), FailsWith(ErrorCode::kResourceExhausted));
   world_.options.files_max = 21;
+  EXPECT_THAT(world_.TryCapture(), IsOk());
+}
+
+// Where each directory that is gone is compared with the new ones: before, not after that was done.
+TEST_F(CaptureUserTest, CountsWhatIsInTheDirectoriesThatAreGone) {
+  for (const char* dir : {"a", "b"}) {
+    MakeDirs(world_.Base(dir));
+    for (int i = 0; i < 20; ++i) Write(world_.Base(dir + ("/" + std::to_string(i))), "");
+  }
+  world_.Run([](const std::string& root) {
+    Remove(root + "a");
+    Remove(root + "b");
+  });
+  world_.options.files_max = 36;  // Beside the root and two whiteouts.
+  const Result<CaptureResult> refused = world_.TryCapture();
+  ASSERT_THAT(refused, FailsWith(ErrorCode::kResourceExhausted));
+  EXPECT_THAT(refused.error().message(), HasSubstr("39 entries are gone or have moved"));
+  world_.options.files_max = 42;
   EXPECT_THAT(world_.TryCapture(), IsOk());
 }
 
