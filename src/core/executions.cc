@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <boost/json.hpp>
 #include <csignal>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "base/bytes.h"
@@ -272,10 +273,10 @@ class Run {
   }
 
   Status AddOvertakenPaths(CaptureResult* captured) {
+    std::set<std::string> known;
+    for (const PathProblem& conflict : captured->conflicts) known.insert(conflict.path);
     for (PathProblem& problem : TRY(OvertakenPaths(context_, *base_epoch_, captured->set))) {
-      const bool known = std::any_of(captured->conflicts.begin(), captured->conflicts.end(),
-                                     [&](const PathProblem& c) { return c.path == problem.path; });
-      if (!known) captured->conflicts.push_back(std::move(problem));
+      if (known.insert(problem.path).second) captured->conflicts.push_back(std::move(problem));
     }
     return Ok();
   }

@@ -306,6 +306,10 @@ class Preparer {
       const std::optional<std::string> base = index_.ToBase(ParentOf(step.path));
       if (base.has_value()) dirs.insert(*base);
     }
+    std::unordered_map<std::string, std::size_t> metadata;  // Steps by path.
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      if (steps_[i].kind == StepKind::kMetadata) metadata.emplace(steps_[i].path, i);
+    }
     std::vector<Step> unlocks;
     for (const std::string& path : dirs) {
       const Fd dir = TRY(OpenDirBeneath(dirs_.workspace, path, O_PATH));
@@ -319,7 +323,7 @@ class Preparer {
       unlock.before = *now;
       unlock.after = *now;
       unlock.after.mode |= 0700;
-      Relock(unlock);
+      Relock(unlock, metadata);
       unlocks.push_back(std::move(unlock));
     }
     steps_.insert(steps_.begin(), unlocks.begin(), unlocks.end());
@@ -327,12 +331,13 @@ class Preparer {
     return Ok();
   }
 
-  void Relock(const Step& unlock) {
+  // `metadata`: which steps of that kind there are, by path.
+  void Relock(const Step& unlock, const std::unordered_map<std::string, std::size_t>& metadata) {
     std::optional<std::string> path = index_.ToFinal(unlock.path);
     if (!path.has_value()) return;
-    for (Step& step : steps_) {
-      if (step.kind != StepKind::kMetadata || step.path != *path) continue;
-      step.before.mode = unlock.after.mode;
+    const auto known = metadata.find(*path);
+    if (known != metadata.end()) {
+      steps_[known->second].before.mode = unlock.after.mode;
       return;
     }
     Step relock = unlock;
