@@ -29,7 +29,9 @@ from fuse_mounts import OWNER, FuseMounts
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIERS = ("privileged", "rootless")
 ON_FUSE = os.environ.get("BAILIFF_TESTS_WORKSPACES") == "fuse"
-USER = 54321  # Of the rootless tier, and its group: no account of the host has it.
+# Of the rootless tier, and its group: no account of the host has it, and no other process that runs
+# tests, so that what is left of a run can be told from what others do.
+USER = 1_000_000_000 + os.getpid()
 SECONDS_MAX = 120
 
 
