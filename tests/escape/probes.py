@@ -90,7 +90,7 @@ PROBES = [
           "open(f'/proc/{PID}/environ').read(); print('done')", "done", "EACCES", "ENOENT"),
     Probe("B08", "memory of pid 1",
           "open(f'/proc/{TARGET}/mem', 'rb').close(); print('done')", "done", "EACCES", "ENOENT"),
-    Probe("B09", "trace a child", "call(101, 16, child(), 0, 0); print('done')",
+    Probe("B09", "trace a child", "call(101, 0x4206, child(), 0, 0); print('done')",
           "done", "done", "EPERM"),
     Probe("B09", "read a child's memory",
           "iov = (ctypes.c_ulong * 2)(id(iov := None), 8)\n"
