@@ -2,27 +2,35 @@
 
     with Host(folder) as host:
         ...run an attack...
-        host.check(cli, document)
+        host.check(cli, execution)
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import secrets
+import select
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 from bailiff_cli import USER, Cli
-from e2e_tools import PYTHON, cgroups_named, mounts_with, wait_until
+from e2e_tools import PYTHON, SECONDS_MAX
+from leftovers import Leftovers
 from trees import differences, snapshot
 
 HERE = Path(__file__).resolve().parent
 DRIVER = (HERE / "driver.py").read_text()
 SECONDS_OF_ONE = 10
+IPC_CREAT, IPC_RMID = 0o1000, 0
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = ctypes.c_void_p
 
 
 class Host:
@@ -30,8 +38,9 @@ class Host:
 
     tree/           files of the ordinary user USER, in a directory that every user may write
     socket          a listening socket that every user may connect to
-    and: an abstract socket, a TCP and a UDP port on loopback, a process, a System V segment, a file in
-    /dev/shm and one in /tmp, all of them with the token in their name or content.
+    and: an abstract socket, a TCP and a UDP port on loopback, a process, a System V segment that every
+    user may write, a file in /dev/shm and one in /tmp, all of them with the token in their name or
+    content.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,6 +69,11 @@ class Host:
         for path in self.shared:
             path.write_text(self.token)
             path.chmod(0o666)
+        self.key = secrets.randbits(30) + 1
+        self.segment = libc.shmget(self.key, 4096, IPC_CREAT | 0o666)
+        self.memory = (ctypes.c_char * 4096).from_address(libc.shmat(self.segment, None, 0))
+        self.memory.value = self.token.encode()
+        self.leftovers = Leftovers()
         self.remember()
 
     @staticmethod
@@ -77,7 +91,7 @@ class Host:
             "TREE": str(self.tree), "FILE": str(self.tree / "file"), "TOKEN": self.token,
             "SOCKET": str(self.socket_path), "ABSTRACT": self.token, "NAME": "{name}",
             "TCP": self.listeners["TCP port"].getsockname()[1], "UDP": self.udp.getsockname()[1],
-            "PID": self.process.pid,
+            "PID": self.process.pid, "KEY": self.key,
         }  # fmt: skip
 
     def remember(self) -> None:
@@ -103,20 +117,23 @@ class Host:
                 found.append(f"UDP port: {data!r}")
         return found
 
-    def check(self, cli: Cli, execution: str) -> None:
-        """Fails when anything of the host was reached, or anything of the run stays."""
+    def check(self, cli: Cli, *executions: str, seconds: float = SECONDS_MAX) -> None:
+        """Fails when anything of the host was reached, or when anything of the runs stays for longer
+        than `seconds`. Without executions: of all that the workspace knows."""
         assert self.received() == []
         now = snapshot(self.tree, ())
         changed = differences(self.before, now, lambda _, want, have: want.mtime_ns == have.mtime_ns)
         assert changed == []
         assert self.process.poll() is None, "the host's process was ended"
         assert [path for path in self.shared if path.read_text() != self.token] == []
+        assert self.memory.value == self.token.encode(), "the host's memory was written"
         assert self.left_in_shared_places() == []
-        wait_until(lambda: not processes_of(execution), "the end of the run's processes")
-        wait_until(lambda: not cgroups_named(execution), "the end of the run's cgroups")
-        assert mounts_with(execution) == [] and mounts_with(str(cli.workspace)) == []
         assert core_files(cli.home) == [] and core_files(self.folder) == []
-        assert ipc_of_sandboxes() == []
+        known = list(executions or ids_of(cli))
+        deadline = time.monotonic() + seconds
+        while left := self.leftovers.find(cli, known):
+            assert time.monotonic() < deadline, f"left on the host: {left}"
+            select.select([], [], [], 0.01)
 
     def left_in_shared_places(self) -> list[str]:
         """Files with the token in their name that are not ours."""
@@ -128,6 +145,8 @@ class Host:
             listener.close()
         self.process.kill()
         self.process.communicate()
+        libc.shmdt(ctypes.byref(self.memory))
+        libc.shmctl(self.segment, IPC_RMID, None)
         for path in self.shared:
             path.unlink(missing_ok=True)
 
@@ -138,30 +157,14 @@ class Host:
         self.close()
 
 
-def processes_of(execution: str) -> list[int]:
-    """The processes that were started in the sandbox of an execution, by their environment."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if execution.encode() in Path(f"/proc/{pid}/environ").read_bytes():
-                found.append(int(pid))
-    return found
+def ids_of(cli: Cli) -> list[str]:
+    return [document["execution_id"] for document in cli.json(["list", "--limit", "1000"])["executions"]]
 
 
 def core_files(folder: Path) -> list[str]:
     """By descriptors, as paths may be longer than PATH_MAX."""
     return [f"{top}/{name}" for top, _, names, _ in os.fwalk(folder) for name in names
             if name == "core" or name.startswith("core.")]  # fmt: skip
-
-
-def ipc_of_sandboxes() -> list[str]:
-    """System V objects of the host that the uid of a sandbox has made."""
-    found = []
-    for kind in ("shm", "sem", "msg"):
-        lines = Path(f"/proc/sysvipc/{kind}").read_text().splitlines()
-        creator = lines[0].split().index("cuid")
-        found += [f"{kind} {line}" for line in lines[1:] if int(line.split()[creator]) >= 2_000_000_000]
-    return found
 
 
 def order(scripts: dict[str, str], values: dict[str, Any]) -> bytes:

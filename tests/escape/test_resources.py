@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from bailiff_cli import USER, Bench, Cli
 from e2e_tools import Held, is_locked, python, running_ids, wait_until
-from host import Host, processes_of
+from host import Host
+from leftovers import in_environment
 
 RSS_BYTES_MAX = 256 << 20
 FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
@@ -220,7 +221,7 @@ def test_c11_a_file_system_that_never_answers_holds_up_nothing_else(
                 bindfs.send_signal(signal.SIGSTOP)
                 held.process.stdin.close()
                 held.process.stdin = None
-                wait_until(lambda: all(map(is_killed, processes_of(execution))), "the timeout")
+                wait_until(lambda: all(map(is_killed, in_environment(execution))), "the timeout")
                 assert run(other, "print('fine')")["stdout"] == "fine\n"
                 bindfs.send_signal(signal.SIGCONT)
                 held.process.communicate(timeout=60)
@@ -269,7 +270,7 @@ print(count, flush=True)
 def uid_of_sandbox(held: Held) -> int:
     """The host's uid of a program that is held."""
     listed = held.cli.json(["list", "--status", "running"])["executions"]
-    pids = processes_of(listed[0]["execution_id"])
+    pids = in_environment(listed[0]["execution_id"])
     assert pids
     return os.stat(f"/proc/{pids[0]}").st_uid
 
