@@ -115,11 +115,29 @@ PROBES = [
           "if pid == 0: os.abort()\n"
           "print(os.WCOREDUMP(os.waitpid(pid, 0)[1]))",
           "True", ANY, "False"),
+    Probe("B15", "keep a key", "call(248, b'user', TOKEN.encode(), b'x', 1, -2); print('done')",
+          "done", "done", "EPERM"),
+    Probe("B15", "ask for a key of another", "call(249, b'user', TOKEN.encode(), 0, 0); print('done')",
+          "ENOKEY", "ENOKEY", "EPERM"),
+    Probe("B15", "take the session's keyring", "call(250, 0, -3, 1); print('done')",
+          "done", "done", "EPERM"),
+    Probe("B16", "make a ring", "call(425, 1, ctypes.create_string_buffer(120)); print('done')",
+          "done", ANY, "ENOSYS"),  # Outside, a setting may keep ordinary users from it.
+    Probe("B16", "enter a ring", "call(426, -1, 0, 0, 0, 0, 0); print('done')",
+          "EBADF", "EBADF", "ENOSYS"),
+    Probe("B16", "change a ring", "call(427, -1, 0xffff, 0, 0); print('done')",
+          "EINVAL", "EINVAL", "ENOSYS"),
     Probe("B17", "file systems in user space", "os.open('/dev/fuse', os.O_RDWR); print('done')",
           "done", ANY, "ENOENT"),
     Probe("B18", "kernel log", "call(103, 10, 0, 0); print('done')", "done", ANY, "EPERM"),
     Probe("B19", "count of user namespaces",
           "print(open('/proc/sys/user/max_user_namespaces').read() != '0\\n')", "True", "True", "ENOENT"),
+    Probe("B21", "addresses that can be foretold",
+          "call(135, 0x40000)\n"
+          "print(len({subprocess.check_output(['/usr/bin/grep', 'stack', '/proc/self/maps']) for _ in '12345'}))",
+          "1", "1", "ENOSYS"),
+    Probe("B21", "all that can be read can be run", "call(135, 0x400000); print('done')",
+          "done", "done", "ENOSYS"),
     Probe("B22", "program without a file reads the host",
           "fd = os.memfd_create('x', 0); os.write(fd, open('/bin/cat', 'rb').read())\n"
           "reader, writer = os.pipe()\n"
@@ -129,6 +147,7 @@ PROBES = [
           "True", "True", "False"),
     Probe("B23", "register an interpreter", "os.stat('/proc/sys/fs'); print('done')",
           "done", "done", "ENOENT"),
+    Probe("B24", "segment of the host", "call(29, KEY, 0, 0); print('done')", "done", "done", "ENOENT"),
     Probe("B24", "shared memory by name", "open('/dev/shm/' + TOKEN).read(); print('done')",
           "done", "done", "ENOENT"),
     Probe("B24", "temporary file of the host", "open('/tmp/' + TOKEN).read(); print('done')",
