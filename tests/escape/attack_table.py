@@ -8,6 +8,9 @@ What a row's title says is tried by
 - the tests elsewhere that TESTS names;
 
 or it is excused, with the reason.
+
+A probe, a row of attacks.h, and a test that runs the same outside, as on a copy of the workspace, show
+first that the attack works where nothing confines it. NO_CONTROL says why the others do not.
 """
 
 ROWS = {
@@ -201,3 +204,36 @@ EXCUSED = {
     "D16": "no content is scanned: policy decides on effects, and a person reads the diff",
     "D17": "nothing is handed to a model; a diff shows what hides (D13)",
 }  # fmt: skip
+
+APPLIER = "the attacker is whoever writes meanwhile, and the target is Bailiff's own commit: "
+NO_CONTROL = {
+    "A01": "a caller gives these paths, and no program but Bailiff takes them for beneath a workspace",
+    "A02": APPLIER + "the link lies where a commit without its checks would write",
+    "A03": APPLIER + "the folder is swapped for a link while it goes on",
+    "A04": APPLIER + "the folder is moved away while it goes on",
+    "A12": "a name is no attack by itself; what reads it wrongly would be Bailiff, or a terminal",
+    "A18": "Bailiff itself would do the damage: it is asked for a workspace that is the host's",
+    "A19": APPLIER + "the root is replaced between two commands",
+    "B01": "the descriptors are open in the process that starts Bailiff; the test opens them itself",
+    "B03": "an interpreter that is a magic link comes to nothing outside too: the kernel follows it",
+    "C01": "it would use up the host that the tests run on",
+    "C02": "it would use up the host that the tests run on",
+    "C03": "it would use up the host that the tests run on",
+    "C04": "it would use up the host that the tests run on",
+    "C05": "it would use up the host that the tests run on",
+    "C06": "making one is harmless; who reads it through would be Bailiff",
+    "C07": "outside a change of mode copies nothing: only an overlay has this cost",
+    "C08": "it would use up the host that the tests run on; `head` ends it at 100 MB",
+    "C10": "nothing ends such processes outside; they would stay",
+    "C11": "the file system is stopped by the test, and waits show that it is",
+    "C12": "it would use up the numbers of the host that the tests run on",
+    "C16": "the limit is one of the kernel for each user: the first run meets it, as any process would",
+    "C20": "whose time it would take is Bailiff's own",
+    "C24": APPLIER + "it is the journal and the database that have no room",
+    "D04": "the workspace is poisoned by somebody else, before the script runs",
+    "D12": APPLIER + "staged bytes are replaced between review and approval",
+    "D13": "who is deceived is a person that reads a diff",
+    "D15": "to drop a program is no harm; what is tried is that a reviewer hears of it",
+    "D23": APPLIER + "somebody adds a file to the folder that it deletes",
+    "D24": APPLIER + "somebody writes between its last look and its rename",
+}

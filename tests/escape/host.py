@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import select
+import shutil
 import socket
 import subprocess
 import time
@@ -27,6 +28,7 @@ from trees import differences, snapshot
 HERE = Path(__file__).resolve().parent
 DRIVER = (HERE / "driver.py").read_text()
 SECONDS_OF_ONE = 10
+IMPORTS = "import os, shutil, socket, stat, sys"
 IPC_CREAT, IPC_RMID = 0o1000, 0
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -189,6 +191,23 @@ def run_outside(
              **variables},
         timeout=SECONDS_OF_ONE * (len(scripts) + 1), check=True, start_new_session=True, **who)  # fmt: skip
     return results(done.stdout)
+
+
+def run_bare(cli: Cli, folder: Path, code: str) -> None:
+    """Runs Python as the user of `cli`, in a folder, with nothing in between."""
+    who: dict[str, Any] = {}
+    if cli.uid != os.geteuid():
+        who = {"user": cli.uid, "group": cli.uid, "extra_groups": []}
+    subprocess.run([PYTHON, "-c", f"{IMPORTS}\n{code}"], cwd=folder, timeout=SECONDS_MAX, check=True, **who)
+
+
+def run_on_a_copy(host: Host, cli: Cli, code: str) -> Path:
+    """What the same code leaves of a copy of the workspace where nothing confines it."""
+    copy = host.folder / f"copy-{secrets.token_hex(4)}"
+    subprocess.run(["cp", "-a", cli.workspace, copy], check=True)
+    shutil.rmtree(copy / ".bailiff")
+    run_bare(cli, copy, code)
+    return copy
 
 
 def run_inside(

@@ -132,6 +132,16 @@ PROBES = [
     Probe("B18", "kernel log", "call(103, 10, 0, 0); print('done')", "done", ANY, "EPERM"),
     Probe("B19", "count of user namespaces",
           "print(open('/proc/sys/user/max_user_namespaces').read() != '0\\n')", "True", "True", "ENOENT"),
+    Probe("B20", "call by the i386 table",
+          "import mmap\n"
+          "page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)\n"
+          "page.write(bytes.fromhex('b814000000cd80c3'))  # mov eax, 20; int 0x80; ret\n"
+          "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()\n"
+          "print('done')",
+          "done", "done", "signal 31"),
+    Probe("B20", "call by the x32 table",
+          "libc.syscall(ctypes.c_long(0x40000000 + 39)); print('done')",  # Which few kernels have.
+          "done", "done", "signal 31"),
     Probe("B21", "addresses that can be foretold",
           "call(135, 0x40000)\n"
           "print(len({subprocess.check_output(['/usr/bin/grep', 'stack', '/proc/self/maps']) for _ in '12345'}))",
@@ -195,6 +205,8 @@ PROBES = [
           "done", "EPERM", "EPERM"),
     Probe("C13", "higher priority", "os.setpriority(os.PRIO_PROCESS, 0, -5); print('done')",
           "done", "EACCES", "EACCES"),
+    Probe("C14", "highest priority at the disk", "call(251, 1, 0, 1 << 13); print('done')",
+          "done", "EPERM", "EPERM"),
     Probe("C18", "stop the supervisor", "os.kill(TARGET, 0 if OUTSIDE else signal.SIGSTOP); print('done')",
           "done", "EPERM", "EPERM|done"),  # "done" on a kernel before 6.12: pid 1 ignores it.
     Probe("D01", "make a whiteout",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 from pathlib import Path
 
 import pytest
-from attack_table import ATTACKS, EXCUSED, ROWS, TESTS
+from attack_table import ATTACKS, EXCUSED, NO_CONTROL, ROWS, TESTS
 from probes import PROBES
 
 HERE = Path(__file__).resolve().parent
@@ -19,12 +21,21 @@ def gtest_names() -> set[str]:
             for file in (REPOSITORY / folder).rglob("*.cc") for found in GTEST.findall(file.read_text())}  # fmt: skip
 
 
-def own_tests() -> dict[str, str]:
-    """The tests of this folder, by each id that their name begins with."""
-    found = {}
+CONTROL = re.compile(r"\b(run_outside|run_on_a_copy|run_bare|does_what_it_does_outside)\("
+                     r"|\boutside = subprocess\.|\) as outside:")
+LOOKS = re.compile(r"\bhost\.check\(|\bdoes_what_it_does_outside\(")
+
+
+@functools.cache
+def own_tests() -> dict[str, list[str]]:
+    """The tests of this folder in full, by each id that their name begins with."""
+    found: dict[str, list[str]] = {}
     for file in HERE.glob("test_*.py"):
-        for name, ids in re.findall(r"^def (test_((?:[abcd]\d\d_)+)\w+)", file.read_text(), re.MULTILINE):
-            found |= {row.upper(): name for row in ids.strip("_").split("_")}
+        source = file.read_text()
+        for node in ast.parse(source).body:
+            name = re.match(r"test_((?:[abcd]\d\d_)+)", getattr(node, "name", ""))
+            for row in name.group(1).upper().strip("_").split("_") if name else ():
+                found.setdefault(row, []).append(ast.get_source_segment(source, node))
     return found
 
 
@@ -47,6 +58,22 @@ def test_what_tries_is_known() -> None:
     mentioned = {probe.id for probe in PROBES} | own_tests().keys() | ATTACKS.keys() | TESTS.keys() | EXCUSED.keys()
     assert mentioned - ROWS.keys() == set()
     assert [row for row, reason in EXCUSED.items() if len(reason) < 20] == []
+
+
+def test_each_row_is_shown_to_work_outside_or_says_why_not() -> None:
+    shown = {probe.id for probe in PROBES} | ATTACKS.keys()
+    shown |= {row for row, tests in own_tests().items() if any(map(CONTROL.search, tests))}
+    lacking = ROWS.keys() - EXCUSED.keys() - shown
+    assert sorted(lacking) == sorted(NO_CONTROL)
+    assert [row for row, reason in NO_CONTROL.items() if len(reason) < 20] == []
+
+
+def test_after_each_row_the_host_is_looked_at() -> None:
+    """By a test of this folder: what is tried elsewhere only is not enough."""
+    looked = {probe.id for probe in PROBES} | ATTACKS.keys() | own_tests().keys()
+    assert sorted(ROWS.keys() - EXCUSED.keys() - looked) == []
+    assert [test.split("(")[0] for tests in own_tests().values() for test in tests
+            if not LOOKS.search(test)] == []  # fmt: skip
 
 
 def test_no_probe_hides_another() -> None:

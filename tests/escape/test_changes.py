@@ -12,6 +12,7 @@ import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ from typing import Any
 
 import pytest
 from bailiff_cli import Answer, Cli
-from e2e_tools import PYTHON, bare, python
-from host import Host
+from e2e_tools import PYTHON, bare, python, wait_until
+from host import IMPORTS, Host, run_bare, run_on_a_copy
+from leftovers import opened, processes
 from trees import differences, snapshot
 
 FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
@@ -30,7 +32,7 @@ SEED = int(os.environ.get("BAILIFF_TESTS_SEED") or 1)
 RACES = 100 if FULL else 3
 RSS_BYTES_MAX = 256 << 20
 
-PROLOGUE = "import os, socket, stat, sys\nos.chdir('/workspace')\n"
+PROLOGUE = f"{IMPORTS}\nos.chdir('/workspace')\n"
 
 
 def run(cli: Cli, code: str, *options: str, stdin: bytes | None = None) -> dict[str, Any]:
@@ -100,6 +102,7 @@ def test_a01_no_path_leads_out_of_the_workspace(host: Host, ws: Cli, spelling: s
     assert [answer for answer in answers if host.token.encode() in answer.stdout + answer.stderr] == []
     assert answers[0].exit in (125, 127), answers[0]
     assert answers[2].exit in (125, 127), answers[2]
+    host.check(ws)
 
 
 def test_a02_a_commit_writes_through_no_symbolic_link(host: Host, ws: Cli) -> None:
@@ -158,7 +161,10 @@ def test_a03_a04_a_parent_that_is_swapped_or_moved_away_during_a_commit(
 def test_a05_links_that_lead_out_are_held_and_committed_as_links(host: Host, ws: Cli) -> None:
     targets = ["/proc/self/fd/0", "/proc/1/root/etc/shadow", "/proc/self/cwd", "/dev/fd/3", "../" * 20,
                str(host.tree), f"/proc/self/root{host.tree}", "/etc/passwd", "a/../../../x"]  # fmt: skip
-    document = run(ws, f"for n, t in enumerate({targets!r}): os.symlink(t, f'Reports/{{n}}')")
+    code = f"for n, t in enumerate({targets!r}): os.symlink(t, f'Reports/{{n}}')"
+    through = run_on_a_copy(host, ws, code) / f"Reports/{targets.index(str(host.tree))}/file"
+    assert through.read_text() == host.token
+    document = run(ws, code)
     assert document["changes"]["state"] == "held", document
     changes = listed(ws, document)
     assert {path for path, change in changes.items() if "escaping_symlink" in change["flags"]} == \
@@ -170,6 +176,10 @@ def test_a05_links_that_lead_out_are_held_and_committed_as_links(host: Host, ws:
 
 
 def test_a06_no_file_of_the_host_can_be_linked_into_the_workspace(host: Host, ws: Cli) -> None:
+    links = host.folder / "links"
+    links.mkdir()
+    run_bare(ws, ws.own(links), f"os.link({str(host.tree / 'file')!r}, 'linked')")
+    (links / "linked").unlink()
     (ws.workspace / "file").write_text("the workspace's")
     code = """
 import collections, errno
@@ -194,7 +204,7 @@ os.link('/workspace/file', '/workspace/second')
 
 
 def test_a07_what_a_second_name_gets_after_the_end_is_not_committed(host: Host, ws: Cli) -> None:
-    document = hold(ws, """
+    code = """
 open('Reports/a', 'w').write('0' * 4096)
 os.link('Reports/a', 'Reports/b')
 if os.fork() == 0:
@@ -204,7 +214,16 @@ if os.fork() == 0:
     while True:
         n += 1
         os.pwrite(b, str(n).encode() * 512, n % 4096)
-""")
+"""
+    copy = run_on_a_copy(host, ws, code)
+    found = (copy / "Reports/a").read_bytes()
+    try:
+        wait_until(lambda: (copy / "Reports/a").read_bytes() != found, "an edit after the end")
+    finally:
+        for left in processes():
+            if str(copy) in opened(left):
+                os.kill(left.pid, signal.SIGKILL)
+    document = hold(ws, code)
     changes = listed(ws, document)
     staged = {path for path in (ws.workspace / ".bailiff").rglob("*") if path.is_file()}
     assert staged
@@ -218,7 +237,7 @@ if os.fork() == 0:
 
 def test_a08_a09_what_is_no_file_is_named_and_not_committed(host: Host, ws: Cli) -> None:
     ws.write("Reports/base", "base")
-    document = run(ws, """
+    code = """
 os.mkfifo('Reports/fifo')
 os.unlink('Reports/base'); os.mkfifo('Reports/base')
 s = socket.socket(socket.AF_UNIX); s.bind('Reports/socket')
@@ -226,7 +245,11 @@ for name, kind in (('char', stat.S_IFCHR), ('block', stat.S_IFBLK)):
     try: os.mknod('Reports/' + name, kind | 0o666, os.makedev(1, 3))
     except PermissionError: print(name, 'refused')
 open('Reports/file', 'w').write('fine')
-""", "--timeout", "20")
+"""
+    outside = snapshot(run_on_a_copy(host, ws, code) / "Reports")
+    assert {outside[name].kind for name in (b"fifo", b"base", b"socket")} == {"fifo", "socket"}
+    assert {b"char", b"block"} <= outside.keys() or not ws.is_privileged
+    document = run(ws, code, "--timeout", "20")
     assert document["stdout"] == "char refused\nblock refused\n", document
     assert document["changes"]["state"] == "held"
     words = " ".join(document["decision"]["reasons"])
@@ -240,12 +263,15 @@ open('Reports/file', 'w').write('fine')
 
 def test_a10_nothing_hides_behind_a_path_that_is_too_long(host: Host, ws: Cli) -> None:
     name = "d" * 200
-    document = run(ws, f"""
+    code = f"""
 os.chdir('Reports')
 for _ in range(100):
     os.mkdir({name!r}); os.chdir({name!r})
 open('hidden', 'w').write('at the bottom')
-""")
+"""
+    copy = run_on_a_copy(host, ws, code)
+    assert not any("hidden" in files for _, _, files in os.walk(copy)), "who goes by paths sees it"
+    document = run(ws, code)
     changes = listed(ws, document)
     deepest = max(changes, key=len)
     if document["changes"]["state"] == "committed":
@@ -257,14 +283,16 @@ open('hidden', 'w').write('at the bottom')
 
 
 def test_a11_c19_more_entries_than_the_limit_cost_no_memory(host: Host, ws: Cli) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    document = run(ws, """
+    code = """
 os.chdir('Reports')
 try:
     for n in range(12_000): os.close(os.open(f'{n:0200}', os.O_CREAT | os.O_WRONLY))
 except OSError as error: print(error.strerror)
 print(n)
-""", "--files", "4000")
+"""
+    assert len(os.listdir(run_on_a_copy(host, ws, code) / "Reports")) == 12_000
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    document = run(ws, code, "--files", "4000")
     assert (document["status"], document["changes"]["state"]) == ("limit_exceeded", "discarded"), document
     assert os.listdir(ws.workspace / "Reports") == []
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -331,7 +359,7 @@ OVERLAY_NAMES = "whiteout opaque redirect metacopy origin nlink upper protattr u
 def test_d02_d03_overlay_attributes_of_a_script_mean_nothing(host: Host, ws: Cli) -> None:
     ws.write("Reports/kept", "kept")
     ws.write("Reports/folder/inner", "inner")
-    document = run(ws, f"""
+    code = f"""
 import errno
 def set_all(path):
     for prefix in ('user.overlay.', 'user.overlay.overlay.', 'trusted.overlay.'):
@@ -344,7 +372,9 @@ os.mkdir('Reports/opaque')
 open('Reports/opaque/zero', 'w').close()
 open('Reports/plain', 'w').write('plain')
 for path in ('Reports/opaque', 'Reports/opaque/zero', 'Reports/plain', 'Reports/folder'): set_all(path)
-""")
+"""
+    assert "user.overlay.opaque" in os.listxattr(run_on_a_copy(host, ws, code) / "Reports/folder")
+    document = run(ws, code)
     changes = {path: change["op"] for path, change in listed(ws, document).items()}
     changes.pop("Reports/folder", None)  # Attributes alone are no change; its time may be.
     assert changes == {"Reports/opaque": "create", "Reports/opaque/zero": "create", "Reports/plain": "create"}
@@ -373,7 +403,7 @@ for path, text in {files!r}.items():
 """, "--mode", "discard")
     assert document["status"] == "succeeded", document
     assert document["stdout"].startswith("Reports/meta "), "the one that the kernel refuses, with an error"
-    gone = hold(ws, "import shutil; [shutil.rmtree(f'Reports/{name}') for name in ('opaque', 'redirect')]")
+    gone = hold(ws, "[shutil.rmtree(f'Reports/{name}') for name in ('opaque', 'redirect')]")
     deleted = {path for path, change in listed(ws, gone).items() if change["op"] == "delete"}
     assert deleted == files.keys() - {"Reports/meta"} | {"Reports/opaque", "Reports/redirect"}
     host.check(ws, gone["execution_id"])
@@ -383,7 +413,9 @@ def test_d06_a_directory_that_was_made_anew_lists_all_that_it_lost(host: Host, w
     files = {f"Reports/folder/{number}/file" for number in range(5)}
     for file in files:
         ws.write(file, "old")
-    document = hold(ws, "import shutil; shutil.rmtree('Reports/folder'); os.mkdir('Reports/folder')")
+    code = "shutil.rmtree('Reports/folder'); os.mkdir('Reports/folder')"
+    assert os.listdir(run_on_a_copy(host, ws, code) / "Reports/folder") == []
+    document = hold(ws, code)
     changes = listed(ws, document)
     assert {path for path, change in changes.items() if change["op"] == "delete"} >= files
     assert document["changes"]["deleted"] >= len(files)
@@ -394,7 +426,9 @@ def test_d07_a_script_that_deletes_everything_is_held(host: Host, ws: Cli) -> No
     for number in range(20):
         ws.write(f"Reports/{number}", "old")
     before = snapshot(ws.workspace / "Reports", ())
-    document = run(ws, "import shutil; shutil.rmtree('Reports', True); os.system('rm -rf /workspace/* 2>/dev/null')")
+    code = "shutil.rmtree('Reports', True); os.system('rm -rf * 2>/dev/null')"
+    assert os.listdir(run_on_a_copy(host, ws, code)) == []
+    document = run(ws, code)
     assert (document["changes"]["state"], document["decision"]["outcome"]) == ("held", "review"), document
     assert differences(before, snapshot(ws.workspace / "Reports", ())) == []
     host.check(ws, document["execution_id"])
@@ -402,11 +436,14 @@ def test_d07_a_script_that_deletes_everything_is_held(host: Host, ws: Cli) -> No
 
 def test_d10_times_of_any_year_are_kept(host: Host, ws: Cli) -> None:
     times = {"1938": -1_000_000_000, "1970": 0, "2038": 1 << 31, "2242": 8_600_000_000}
-    document = run(ws, f"""
+    code = f"""
 for name, time in {times!r}.items():
     open('Reports/' + name, 'w')
     os.utime('Reports/' + name, (time, time))
-""")
+"""
+    outside = run_on_a_copy(host, ws, code) / "Reports"
+    assert {name: int((outside / name).stat().st_mtime) for name in times} == times
+    document = run(ws, code)
     assert document["changes"]["state"] == "committed", document
     assert {name: int((ws.workspace / "Reports" / name).stat().st_mtime) for name in times} == times
     host.check(ws, document["execution_id"])
@@ -459,6 +496,8 @@ for path in {PROTECTED!r}:
         os.makedirs(os.path.dirname(top + path), exist_ok=True)
         open(top + path, 'w')
 """
+    copy = run_on_a_copy(host, ws, code)
+    assert [path for path in PROTECTED if not (copy / "Reports" / path).exists()] == []
     document = run(ws, code)
     assert document["changes"]["state"] == "held", document
     changes = listed(ws, document)
@@ -469,14 +508,14 @@ for path in {PROTECTED!r}:
 
 
 def test_d15_a_program_that_was_dropped_is_flagged(host: Host, ws: Cli) -> None:
-    document = hold(ws, "import shutil; shutil.copy('/bin/true', 'Reports/tool'); os.chmod('Reports/tool', 0o755)")
+    document = hold(ws, "shutil.copy('/bin/true', 'Reports/tool'); os.chmod('Reports/tool', 0o755)")
     assert "executable" in listed(ws, document)["Reports/tool"]["flags"]
     host.check(ws, document["execution_id"])
 
 
 def test_d23_a_file_added_to_a_directory_that_goes_is_a_conflict(host: Host, ws: Cli) -> None:
     ws.write("Reports/folder/old", "old")
-    document = hold(ws, "import shutil; shutil.rmtree('Reports/folder')")
+    document = hold(ws, "shutil.rmtree('Reports/folder')")
     ws.write("Reports/folder/new", "another's")
     answer, state = approve(ws, document)
     assert (answer.exit, state) == (3, "conflict"), answer

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from bailiff_cli import USER, Bench, Cli
-from e2e_tools import Held, is_locked, python, running_ids, wait_until
+from e2e_tools import PYTHON, Held, is_locked, python, running_ids, wait_until
 from host import Host
 from leftovers import in_environment
 
@@ -158,6 +158,48 @@ def test_c08_a_flood_of_output_is_counted_and_not_kept(host: Host, ws: Cli, floo
     assert document["status"] == "succeeded", document
     assert document["stdout_truncated"] or document["stderr_truncated"]
     assert peak_bytes() < RSS_BYTES_MAX
+    host.check(ws, document["execution_id"])
+
+
+def test_c09_a_descendant_that_keeps_the_output_open_ends_with_the_run(host: Host, ws: Cli) -> None:
+    code = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: time.sleep(1000)
+    os._exit(0)
+print('done', flush=True)
+"""
+    marker = f"{host.token}-c09"
+    with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, env={"MARKER": marker}) as outside:
+        assert outside.wait(timeout=60) == 0
+        with pytest.raises(subprocess.TimeoutExpired):
+            outside.communicate(timeout=0.5)
+        for left in in_environment(marker):
+            os.kill(left, signal.SIGKILL)
+    document = run(ws, code, "--timeout", "60")
+    assert (document["status"], document["stdout"]) == ("succeeded", "done\n"), document
+    assert document["duration_seconds"] < 30
+    host.check(ws, document["execution_id"])
+
+
+def test_c14_nothing_that_a_script_writes_goes_to_a_disk(host: Host, ws: Cli) -> None:
+    code = """
+written = lambda: int(open('/proc/self/io').read().split('\\nwrite_bytes: ')[1].split()[0])
+before = written()
+for n in range(4):
+    for folder in sys.argv[1:]:
+        with open(f'{folder}/{n}', 'wb') as file:
+            file.write(b'x' * (1 << 20)); file.flush(); os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    os.sync()
+print(written() - before)
+"""
+    code = f"import os, sys\n{code}"
+    outside = subprocess.check_output([PYTHON, "-c", code, host.folder])
+    assert int(outside) >= 4 << 20, "the tests' folder lies in memory: nothing is shown"
+    document = ws.json(["exec", "--mode", "discard", *python(code, "/workspace/Reports", "/tmp", "/dev/shm")])
+    assert document["stdout"] == "0\n", document
     host.check(ws, document["execution_id"])
 
 
