@@ -217,7 +217,6 @@ NO_CONTROL = {
     "B01": "the descriptors are open in the process that starts Bailiff; the test opens them itself",
     "B03": "an interpreter that is a magic link comes to nothing outside too: the kernel follows it",
     "C01": "it would use up the host that the tests run on",
-    "C02": "it would use up the host that the tests run on",
     "C03": "it would use up the host that the tests run on",
     "C04": "it would use up the host that the tests run on",
     "C05": "it would use up the host that the tests run on",

@@ -200,6 +200,12 @@ PROBES = [
           "          f'lowerdir={d}/l,upperdir={d}/u,workdir={d}/w'.encode()); print('done')\n"
           "finally: libc.umount2(f'{d}/m'.encode(), 2); subprocess.run(['rm', '-rf', d])",
           "done", "EPERM", "EPERM"),
+    Probe("C02", "lock memory",
+          "import mmap\n"
+          "page = mmap.mmap(-1, 1 << 20)\n"
+          "call(149, ctypes.addressof(ctypes.c_char.from_buffer(page)), 1 << 20); print('done')",
+          "done", ANY, "ENOMEM"),
+    Probe("C02", "lock all memory", "call(151, 1); print('done')", "done", ANY, "ENOMEM"),
     Probe("C13", "realtime priority",
           "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); print('done')",
           "done", "EPERM", "EPERM"),
