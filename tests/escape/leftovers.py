@@ -34,23 +34,29 @@ class Process(NamedTuple):
     def runs(self, binary: Path) -> bool:
         return self.program.removesuffix(" (deleted)") == str(binary)
 
-    @property
-    def sandbox_uids(self) -> set[int]:
-        return {uid for uid in self.uids if uid in SANDBOX_UIDS}
-
     def __str__(self) -> str:
         return f"{self.pid} {self.program} of {sorted(self.uids)}"
 
 
-def processes() -> Iterator[Process]:
-    """Those of the host that have not ended; a zombie has."""
+def identities() -> dict[int, int]:
+    """When each process of the host began, by its number. One that is a zombie has ended."""
+    found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            status = Path(f"/proc/{pid}/status").read_text()
-            uids = status.partition("\nUid:")[2].partition("\n")[0].split()
             if stat[0] not in "ZX":
-                yield Process(int(pid), int(stat[19]), frozenset(map(int, uids)), _link(f"/proc/{pid}/exe"))
+                found[int(pid)] = int(stat[19])
+    return found
+
+
+def processes(known: dict[int, int] | None = None) -> Iterator[Process]:
+    """Those of the host that are not known."""
+    for pid, started in identities().items():
+        if known is None or known.get(pid) != started:
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                uids = status.partition("\nUid:")[2].partition("\n")[0].split()
+                yield Process(pid, started, frozenset(map(int, uids)), _link(f"/proc/{pid}/exe"))
 
 
 def _link(path: str) -> str:
@@ -122,16 +128,14 @@ class Leftovers:
     """Knows what was there when it was made, and names what has come since."""
 
     def __init__(self) -> None:
-        self._processes = {(process.pid, process.started) for process in processes()}
+        self._processes = identities()
         self._leases = locked_leases()
         self._mounts = set(self._strange_mounts(mount_namespaces()))
         self._kernel = of_the_kernel()
 
     def find(self, cli: Cli, executions: list[str]) -> dict[str, list[str]]:
         """What there is of these runs, by its kind; the kinds without any are left out."""
-        now = list(processes())
-        fresh = [process for process in now if (process.pid, process.started) not in self._processes
-                 and process.pid != os.getpid()]  # fmt: skip
+        fresh = [one for one in processes(self._processes) if one.pid != os.getpid()]
         folders = (f"{cli.workspace}/", f"{cli.state}/")
         leases = {uid: [f"{LEASES}/{uid}"] for uid in locked_leases() - self._leases}
         owned = {uid: [str(one) for one in fresh if uid in one.uids]
@@ -140,7 +144,7 @@ class Leftovers:
         for (kind, uid), count in of_the_kernel().items():
             if count > self._kernel.get((kind, uid), 0):
                 objects.setdefault(uid, []).append(f"{kind} of {uid}: {count}")
-        foreign = self._foreign_uids(cli, now) if leases or owned or objects else set()
+        foreign = self._foreign_uids(cli) if leases or owned or objects else set()
         found = {
             "a process of the run": [str(one) for one in fresh
                                      if any(has_in_environment(one.pid, text) for text in executions)],
@@ -157,9 +161,9 @@ class Leftovers:
         return {kind: things for kind, things in found.items() if things}
 
     @staticmethod
-    def _foreign_uids(cli: Cli, now: list[Process]) -> set[int]:
+    def _foreign_uids(cli: Cli) -> set[int]:
         """The uids whose lease is held by a program of root that is not ours."""
-        return {int(path.rpartition("/")[2]) for one in now
+        return {int(path.rpartition("/")[2]) for one in processes()
                 if one.uids == {0} and not one.runs(cli.binary) and one.pid != os.getpid()
                 for path in opened(one) if path.startswith(LEASES + "/")}  # fmt: skip
 

@@ -286,11 +286,11 @@ def test_a11_c19_more_entries_than_the_limit_cost_no_memory(host: Host, ws: Cli)
     code = """
 os.chdir('Reports')
 try:
-    for n in range(12_000): os.close(os.open(f'{n:0200}', os.O_CREAT | os.O_WRONLY))
+    for n in range(5_000): os.close(os.open(f'{n:0200}', os.O_CREAT | os.O_WRONLY))
 except OSError as error: print(error.strerror)
 print(n)
 """
-    assert len(os.listdir(run_on_a_copy(host, ws, code) / "Reports")) == 12_000
+    assert len(os.listdir(run_on_a_copy(host, ws, code) / "Reports")) == 5_000
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     document = run(ws, code, "--files", "4000")
     assert (document["status"], document["changes"]["state"]) == ("limit_exceeded", "discarded"), document
