@@ -72,6 +72,29 @@ TEST_F(ConfigTest, WhatIsWrongIsNamed) {
   }
 }
 
+// What toml++ 3.3 is undefined for, wherever it can stand.
+TEST_F(ConfigTest, MoreThanAsciiIsReadInStringsAndCommentsAndRefusedElsewhere) {
+  for (const char* text : {"# \u0430\n[records]\nexecution_logs = \"\u0430%41/\ufe70\"\n",
+                           "\ufeff[records]\nexecution_logs = '\u0430%41/\ufe70' # \u0430\n",
+                           "[records]\nexecution_logs = \"\"\"\\\n  \u0430%41/\ufe70\"\"\"\n"}) {
+    const Result<Config> config = Load(text);
+    ASSERT_THAT(config, IsOk()) << text;
+    EXPECT_EQ(config.value().execution_logs, "\u0430%41/\ufe70");
+  }
+  for (const char* text : {"\u0430 = 1\n", "[sandbox]\nhost_network = \u0430\n",
+                           "a = \"\"\"x\"\"\"\"\n\u0430\"", "[sandbox] \u2028\n"}) {
+    const Result<Config> config = Load(text);
+    ASSERT_THAT(config, FailsWith(ErrorCode::kInvalidArgument)) << text;
+    EXPECT_THAT(config.error().message(), HasSubstr("only be in strings and comments")) << text;
+  }
+  EXPECT_THAT(Load("# \xff\n"), FailsWith(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(Load("[records]\nexecution_logs = \"\\u002541\"\n"),
+              FailsWith(ErrorCode::kInvalidArgument));
+  const Result<Config> unknown = Load("[sandbox]\n\"\u0430%\" = 1\n");
+  ASSERT_THAT(unknown, FailsWith(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(unknown.error().message(), HasSubstr("sandbox.\u0430%: "));
+}
+
 TEST_F(ConfigTest, OnlyANamedFileMustExist) {
   EXPECT_THAT(LoadConfig(dir_.Path("none"), ConfigFile::kMayBeMissing), IsOk());
   EXPECT_THAT(LoadConfig(dir_.Path("none"), ConfigFile::kMustExist),
@@ -96,6 +119,14 @@ TEST(DocumentTest, PathsThatAreNotTextKeepTheirBytes) {
   EXPECT_EQ(GetBytes(object, "path"), "a\xff");
   EXPECT_FALSE(object.contains("from_b64"));
   EXPECT_EQ(GetBytes(object, "from"), "plain");
+}
+
+TEST(DocumentTest, WhatIsKeptOfADecisionIsTextWhateverWasRead) {
+  const StoredProblems problems = DecodeProblems(R"({"decision":{"rule_b64":"/w=="}})");
+  ASSERT_TRUE(problems.decision.has_value());
+  const StoredProblems again = DecodeProblems(EncodeProblems(problems));
+  ASSERT_TRUE(again.decision.has_value());
+  EXPECT_EQ(again.decision->rule, "\xef\xbf\xbd");
 }
 
 TEST(DocumentTest, SuccessFollowsTheStateOfTheChanges) {

@@ -240,7 +240,7 @@ json::array ToJson(const std::vector<PathProblem>& problems) {
 json::object ToJson(const Decision& decision) {
   json::object object;
   object["outcome"] = Name(decision.verdict);
-  object["rule"] = decision.rule;
+  object["rule"] = ToUtf8Lossy(decision.rule);
   object["reasons"] = Strings(decision.reasons);
   return object;
 }
