@@ -5,8 +5,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <sstream>
+#include <optional>
+#include <utility>
 
 #include "sys/file.h"
 
@@ -15,19 +17,48 @@ namespace {
 
 constexpr std::size_t kMountInfoBytesMax = 16UL << 20;
 
+// Up to the next `separator`, which goes as well.
+std::string_view TakeUntil(char separator, std::string_view* text) {
+  const std::size_t end = std::min(text->find(separator), text->size());
+  const std::string_view taken = text->substr(0, end);
+  text->remove_prefix(std::min(end + 1, text->size()));
+  return taken;
+}
+
+bool IsOctal(char c) {
+  return c >= '0' && c <= '7';
+}
+
 // Spaces and such are written as \ooo.
-std::string Unescape(const std::string& text) {
+std::string Unescape(std::string_view text) {
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '\\' || i + 3 >= text.size()) {
-      out += text[i];
-      continue;
+  while (!text.empty()) {
+    const bool escape = text.front() == '\\' && text.size() > 3 && IsOctal(text[1]) &&
+                        IsOctal(text[2]) && IsOctal(text[3]);
+    if (escape) {
+      out += static_cast<char>((text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0'));
+    } else {
+      out += text.front();
     }
-    const int code = (text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0');
-    out += static_cast<char>(code);
-    i += 3;
+    text.remove_prefix(escape ? 4 : 1);
   }
   return out;
+}
+
+// <id> <parent> <device> <root> <point> <flags> <tag>... - <type> <source> <options>
+std::optional<MountEntry> ParseLine(std::string_view line) {
+  MountEntry entry;
+  for (int skipped = 0; skipped < 3; ++skipped) TakeUntil(' ', &line);
+  entry.root = Unescape(TakeUntil(' ', &line));
+  entry.point = Unescape(TakeUntil(' ', &line));
+  TakeUntil(' ', &line);
+  while (!line.empty() && TakeUntil(' ', &line) != "-") {
+  }
+  entry.type = Unescape(TakeUntil(' ', &line));
+  TakeUntil(' ', &line);
+  entry.options = line;
+  if (entry.point.empty() || entry.type.empty()) return std::nullopt;
+  return entry;
 }
 
 }  // namespace
@@ -55,23 +86,18 @@ Status SetMountAttributes(const Fd& mount, std::uint64_t attributes, const Fd* u
   return Error::FromErrno(errno, idmap ? "map ids of mount" : "set mount attributes");
 }
 
-Result<std::vector<MountEntry>> ListMounts() {
-  const Fd file = TRY(OpenPath("/proc/self/mountinfo", O_RDONLY));
-  std::istringstream lines(TRY(ReadAll(file, kMountInfoBytesMax)));
+std::vector<MountEntry> ParseMountInfo(std::string_view text) {
   std::vector<MountEntry> mounts;
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream fields(line);
-    MountEntry entry;
-    std::string skipped;
-    fields >> skipped >> skipped >> skipped >> entry.root >> entry.point;
-    while (fields >> skipped && skipped != "-") {
-    }
-    fields >> entry.type >> skipped >> entry.options;
-    entry.root = Unescape(entry.root);
-    entry.point = Unescape(entry.point);
-    mounts.push_back(std::move(entry));
+  while (!text.empty()) {
+    std::optional<MountEntry> entry = ParseLine(TakeUntil('\n', &text));
+    if (entry.has_value()) mounts.push_back(std::move(*entry));
   }
   return mounts;
+}
+
+Result<std::vector<MountEntry>> ListMounts() {
+  const Fd file = TRY(OpenPath("/proc/self/mountinfo", O_RDONLY));
+  return ParseMountInfo(TRY(ReadAll(file, kMountInfoBytesMax)));
 }
 
 }  // namespace bailiff

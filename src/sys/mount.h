@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -25,7 +26,13 @@ struct MountEntry {
   std::string point;
   std::string type;
   std::string options;  // Of the file system: a cgroup v1 hierarchy's controllers.
+
+  bool operator==(const MountEntry&) const = default;
 };
+
+// Every line of a mountinfo file that has all fields. Other users name mount points and sources,
+// with whatever bytes they like: a field ends at a space, and the kernel escapes those in it.
+std::vector<MountEntry> ParseMountInfo(std::string_view text);
 
 // The mounts that this process sees. Errors: kIo.
 Result<std::vector<MountEntry>> ListMounts();
