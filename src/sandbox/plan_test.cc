@@ -162,6 +162,17 @@ TEST_P(PlanTest, EachFactThatDoesNotHoldEndsThePlan) {
   EXPECT_EQ(facts, GetParam().network == Network::kNone ? 5 : 4);
 }
 
+TEST_P(PlanTest, AReportThatCannotBeTrueIsAnError) {
+  const Plan plan = PlanSandbox(inputs_);
+  const auto read = [&](const ChildFailure& failure) {
+    return ReadReport(plan, {reinterpret_cast<const char*>(&failure), sizeof(failure)});
+  };
+  EXPECT_THAT(ReadReport(plan, ""), IsOk());
+  EXPECT_THAT(ReadReport(plan, "cut"), FailsWith(ErrorCode::kIo));
+  EXPECT_THAT(read({static_cast<std::uint32_t>(plan.size()), EPERM}), FailsWith(ErrorCode::kIo));
+  EXPECT_THAT(read({0, -1}).error().message(), HasSubstr("unknown error"));
+}
+
 TEST_P(PlanTest, MountsNothingThatObeysSetuidBits) {
   for (const Plan& plan : {PlanSandbox(inputs_), PlanMounter(inputs_)}) {
     for (const PlanStep& step : plan) {

@@ -40,7 +40,9 @@ const char* HintFor(ChildOpKind kind, int sys_errno) {
 }
 
 Error Explain(const Plan& plan, const ChildFailure& failure) {
-  CHECK(failure.op_index < plan.size());
+  if (failure.op_index >= plan.size()) {
+    return Error(ErrorCode::kIo, "a child reported a step that its plan does not have");
+  }
   const PlanStep& step = plan[failure.op_index];
   Error error = Error::FromErrno(failure.sys_errno, step.what);
   const std::string hint = HintFor(step.kind, failure.sys_errno);
@@ -116,7 +118,10 @@ Status RunPlan(const Plan& plan, std::uint64_t flags) {
 }
 
 Status AwaitPlan(const Plan& plan, const Fd& report) {
-  const std::string bytes = TRY(ReadAll(report, sizeof(ChildFailure)));
+  return ReadReport(plan, TRY(ReadAll(report, sizeof(ChildFailure))));
+}
+
+Status ReadReport(const Plan& plan, std::string_view bytes) {
   if (bytes.empty()) return Ok();
   ChildFailure failure = {};
   if (bytes.size() != sizeof(failure)) {

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -51,7 +52,12 @@ Status RunPlan(const Plan& plan, std::uint64_t flags);
 // words of `plan`.
 //
 // Errors: kNotFound when the program or its working directory does not exist; kUnsupported when
-//         the kernel lacks a feature; kPermissionDenied; kResourceExhausted; kIo.
+//         the kernel lacks a feature; kPermissionDenied; kResourceExhausted; kIo, also for a report
+//         that is none.
 Status AwaitPlan(const Plan& plan, const Fd& report);
+
+// What the bytes from a child's report pipe say, the child being one that anything may have
+// happened to. Errors: as AwaitPlan().
+Status ReadReport(const Plan& plan, std::string_view bytes);
 
 }  // namespace bailiff
