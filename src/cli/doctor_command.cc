@@ -158,10 +158,20 @@ Result<Diagnosis> Examine() {
   return Diagnose(launcher);
 }
 
+// Where a workspace is found, what is proved is kept for its runs. One that cannot be opened is no
+// reason to say nothing about the host.
+Result<Diagnosis> ExamineFor(Session& session) {
+  if (!session.HasWorkspace()) return Examine();
+  const Result<Context*> context = session.OpenWorkspace();
+  if (context.ok()) return Prove(*context.value());
+  session.Say("this is not kept as a proof for runs: " + context.error().message());
+  return Examine();
+}
+
 }  // namespace
 
 int DoctorCommand(Session& session) {
-  const Result<Diagnosis> diagnosis = Examine();
+  const Result<Diagnosis> diagnosis = ExamineFor(session);
   if (!diagnosis.ok()) return session.Fail(diagnosis.error());
   session.Answer(ToJson(diagnosis.value()), ToText(diagnosis.value()));
   return diagnosis.value().healthy() ? 0 : kExitUnhealthy;

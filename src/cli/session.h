@@ -34,6 +34,9 @@ class Session {
   enum class Purpose { kRead, kChange };
   Result<Context*> Open(Purpose purpose);
 
+  // Whether a workspace was named, or is around the working directory. It need not be usable.
+  bool HasWorkspace() const { return FindWorkspace().ok(); }
+
   // The first part of Open(kChange), for what can be begun without database and ledger.
   Result<Context*> OpenWorkspace();
 

@@ -275,5 +275,38 @@ TEST(ParseRequireTest, KnowsItsWordsAndNoOthers) {
   }
 }
 
+TEST(PlaceAmongCgroupsTest, IsTheSameInEachSessionAndAnotherWhereMoreIsDelegated) {
+  const std::string user = "0::/user.slice/user-1000.slice/";
+  const std::string session = PlaceAmongCgroups(user + "session-3.scope\n");
+  EXPECT_EQ(session, PlaceAmongCgroups(user + "session-12.scope\n"));
+  const std::string manager = user + "user@1000.service/app.slice/";
+  const std::string unit = PlaceAmongCgroups(manager + "run-r0a1b.scope\n");
+  EXPECT_EQ(unit, PlaceAmongCgroups(manager + "run-r77ff.scope\n"));
+  EXPECT_NE(unit, session);
+  EXPECT_EQ(PlaceAmongCgroups(manager + "run-u7.service\n"),
+            PlaceAmongCgroups(manager + "run-u8.service\n"));
+  EXPECT_EQ(PlaceAmongCgroups(manager + "app-shell@12ab.service\n"),
+            PlaceAmongCgroups(manager + "app-shell@34cd.service\n"));
+  EXPECT_NE(PlaceAmongCgroups("0::/system.slice/agent.service\n"),
+            PlaceAmongCgroups("0::/system.slice/other.service\n"));
+  EXPECT_NE(PlaceAmongCgroups("4:memory:/a\n0::/\n"), PlaceAmongCgroups("4:memory:/b\n0::/\n"));
+}
+
+TEST(DecodeProofsTest, TakesWhatWasEncodedAndNothingElse) {
+  const std::vector<Proof> proofs = {{"ab", {"none", "ns"}, 0}, {"cd", {"landlock"}, 7}};
+  EXPECT_EQ(DecodeProofs(EncodeProofs(proofs)), proofs);
+  EXPECT_EQ(DecodeProofs(EncodeProofs(std::vector<Proof>(20, proofs[0]))).size(), kProofsMax);
+  for (const char* text :
+       {"", "{}", "[]", R"({"proofs":{}})", R"({"proofs":[1]})",
+        R"({"proofs":[{"circumstances":"ab","words":[],"landlock":-1}]})",
+        R"({"proofs":[{"circumstances":"ab","words":"ns","landlock":1}]})",
+        R"({"proofs":[{"circumstances":1,"words":[],"landlock":99999999999}]})"}) {
+    EXPECT_THAT(DecodeProofs(text), IsEmpty()) << text;
+  }
+  const std::vector<Proof> odd =
+      DecodeProofs(R"({"proofs":[0,{"circumstances":"ab","words":["ns","vm",7],"landlock":1}]})");
+  EXPECT_THAT(odd, ElementsAre(Proof{"ab", {"ns"}, 1}));
+}
+
 }  // namespace
 }  // namespace bailiff

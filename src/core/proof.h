@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -30,13 +31,39 @@ std::vector<std::string> WordsThatHold(const Diagnosis& diagnosis);
 // Errors: kInvalidArgument, naming the word and those that there are.
 Result<std::vector<std::string>> ParseRequire(const std::string& text);
 
+// What was proved once, in circumstances that are told by their digest.
+struct Proof {
+  std::string circumstances;
+  std::vector<std::string> words;  // That hold.
+  int landlock = 0;                // The ABI that was in force.
+
+  bool operator==(const Proof&) const = default;
+};
+
+// The proofs in the text of a file, oldest first, at most kProofsMax of them. What cannot be read
+// is no proof.
+inline constexpr std::size_t kProofsMax = 16;
+std::vector<Proof> DecodeProofs(std::string_view text);
+std::string EncodeProofs(const std::vector<Proof>& proofs);
+
+// Where among cgroups an unprivileged process is, as far as that decides what it may make there:
+// from the text of its /proc/<pid>/cgroup. The names that systemd invents for each login session
+// and each transient unit are left out.
+std::string PlaceAmongCgroups(std::string_view text);
+
+// Examines this host as Diagnose() does, and keeps what is proved in the state directory. It counts for this boot, kernel, user and binary, and this place among cgroups.
+// While it counts, every run demands the cgroups and the Landlock that were proved. No later proof
+// lowers it: what held then and does not now is a layer that is missing, in the answer too.
+//
+// Errors: those of Diagnose(); kIo.
+Result<Diagnosis> Prove(Context& context);
+
 // What a run with `--require text` ("" for none) demands of its sandbox. The first one to demand
-// something has this host examined, for about half a second, and leaves the result in the state
-// directory. It counts for this boot, kernel, user, cgroup and binary. While it counts, every run
-// demands the cgroups and the Landlock that were proved: what is lost later is an error.
+// something proves it; what was proved by then, by `doctor` or by a run, is demanded in any case,
+// and losing it is an error.
 //
 // Errors: those of ParseRequire(); kUnsupported when a word does not hold here, with the reason;
-//         those of Diagnose().
+//         those of Prove().
 Result<Demands> DemandsOf(Context& context, const std::string& text);
 
 }  // namespace bailiff

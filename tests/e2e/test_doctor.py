@@ -249,15 +249,67 @@ def test_landlock_that_was_proved_and_is_lost_stops_the_run(ws: Cli) -> None:
     assert_stopped(answer, "landlock: ABI 0 is below ABI")
 
 
+def test_what_doctor_proved_and_is_lost_stops_the_run(ws: Cli) -> None:
+    lost, plain = refusing(WITHOUT_LANDLOCK), ["--json", "exec", "--", *SAYS_IT_RAN]
+    ws.ok(["doctor"])
+    assert_stopped(run_after(lost, ws, plain), "landlock: ABI 0 is below ABI")
+    # To look again is no consent to less.
+    status, document = doctor_after(lost, ws)
+    assert (status, document["healthy"], document["can_require"]) == (1, False, ["none"])
+    assert layer(document, "landlock")["holds"] is False
+    assert "more was proved here before" in layer(document, "landlock")["why"]
+    assert has_advice(document, "landlock", "delete proof.json")
+    assert_stopped(run_after(lost, ws, plain), "landlock: ABI 0 is below ABI")
+    assert ws.json(["doctor"])["healthy"] is True
+    assert ws.json(plain[1:])["stdout"] == "ran-42\n"
+    (ws.state / "proof.json").unlink()
+    assert json.loads(run_after(lost, ws, plain).stdout)["stdout"] == "ran-42\n"
+
+
+def test_doctor_examines_the_host_where_no_workspace_is(bench: Bench) -> None:
+    cli = bench.cli("rootless")
+    answer = cli.run(["--json", "doctor"])
+    assert json.loads(answer.stdout)["healthy"] is True
+    assert b"this is not kept as a proof for runs: " in answer.stderr
+    command = [cli.binary, "doctor"]
+    bare = subprocess.run(command, cwd="/", env=cli.environment(), capture_output=True, timeout=60)
+    assert (bare.returncode, bare.stderr) == (0, b""), bare
+    assert not cli.state.exists()
+
+
+def test_what_doctor_proved_counts_in_the_next_login_session(privileged: Cli) -> None:
+    """systemd gives each session a cgroup of its own."""
+    places = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
+    (root,) = [place for place in places if (place / "cgroup.procs").exists()][:1]
+    session = root / f"session-{os.getpid()}.scope"
+    session.mkdir()
+
+    def elsewhere_without_landlock() -> None:
+        (session / "cgroup.procs").write_text("0")
+        refusing(WITHOUT_LANDLOCK)()
+
+    try:
+        privileged.ok(["doctor"])
+        plain = ["--json", "exec", "--", *SAYS_IT_RAN]
+        answer = run_after(elsewhere_without_landlock, privileged, plain)
+        assert_stopped(answer, "landlock: ABI 0 is below ABI")
+    finally:
+        wait_until(lambda: not (session / "cgroup.procs").read_text(), "the end of the session")
+        session.rmdir()
+
+
 def test_a_proof_counts_for_one_binary_and_boot(ws: Cli) -> None:
     ws.ok(["exec", "--require", "ns", "--", *SAYS_IT_RAN])
     proof = ws.state / "proof.json"
     made = json.loads(proof.read_text())
-    proof.write_text(json.dumps(made | {"circumstances": "0" * 64}))
+    (one,) = made["proofs"]
+    other = one | {"circumstances": "0" * 64}
+    proof.write_text(json.dumps({"proofs": [other]}))
     answer = run_after(refusing(WITHOUT_LANDLOCK), ws, ["--json", "exec", "--", *SAYS_IT_RAN])
     assert json.loads(answer.stdout)["stdout"] == "ran-42\n"
     ws.ok(["exec", "--require", "ns", "--", *SAYS_IT_RAN])
-    assert json.loads(proof.read_text()) == made
+    # Those of other circumstances stay: they may be had again.
+    assert json.loads(proof.read_text()) == {"proofs": [other, one]}
 
 
 def test_the_probe_is_of_no_use_by_itself(shared: Cli) -> None:
