@@ -17,6 +17,7 @@
 #include "core/doctor_layers.h"
 #include "core/probe.h"
 #include "core/supervise.h"
+#include "engine/protocol.h"
 #include "sys/file.h"
 #include "sys/message.h"
 #include "sys/pipe.h"
@@ -279,6 +280,29 @@ Status Exhaust(Launcher& launcher, const Canaries& canaries, Evidence* evidence)
   return Ok();
 }
 
+// Prepared as for a run of the user's, by the same code.
+Result<There> AskThere(Launcher& launcher, const Fd& workspace) {
+  SandboxSpec spec = ProbeSpec();
+  spec.argv = {"/nothing"};  // Never started.
+  const Fd idle = TRY(OpenPath("/dev/null", O_RDWR));
+  const Fd monitor = TRY(launcher.StartMonitor());
+  TRY(SendMessage(monitor, EncodeLaunch(spec, MessageKind::kPrepare),
+                  {&workspace, &idle, &idle, &idle}));
+  // When it has failed already, its answer says why.
+  (void)SendMessage(monitor, EncodeKind(MessageKind::kDescribe));
+  const std::optional<Message> message = TRY(ReceiveMessage(monitor));
+  There there;
+  if (!message.has_value()) {
+    return Error(ErrorCode::kInternal, "doctor: the process that held the sandbox died");
+  }
+  if (TRY(DecodeKind(message->bytes)) == MessageKind::kLaunched) {
+    there.guarantees = TRY(DecodeLaunched(message->bytes));
+  } else {
+    there.failure = DecodeFailed(message->bytes).message();
+  }
+  return there;
+}
+
 }  // namespace
 
 bool Diagnosis::healthy() const {
@@ -293,7 +317,7 @@ const Layer* Diagnosis::Find(const std::string& name) const {
   return found == layers.end() ? nullptr : &*found;
 }
 
-Result<Diagnosis> Diagnose(Launcher& launcher) {
+Result<Diagnosis> Diagnose(Launcher& launcher, const Fd* workspace) {
   Diagnosis diagnosis;
   diagnosis.host = TRY(ReadHostFacts());
   Evidence evidence;
@@ -305,6 +329,11 @@ Result<Diagnosis> Diagnose(Launcher& launcher) {
   }
   diagnosis.guarantees = evidence.guarantees;
   diagnosis.failure = evidence.failure;
+  if (workspace != nullptr && evidence.failure.empty()) {
+    evidence.there = TRY(AskThere(launcher, *workspace));
+    diagnosis.guarantees = evidence.there->guarantees;
+    diagnosis.failure = evidence.there->failure;
+  }
   diagnosis.layers = JudgeLayers(evidence, diagnosis.host);
   diagnosis.probes = JudgeProbes(evidence);
   return diagnosis;

@@ -9,6 +9,7 @@
 #include "core/host_facts.h"
 #include "engine/launcher.h"
 #include "sandbox/spec.h"
+#include "sys/fd.h"
 
 namespace bailiff {
 
@@ -49,7 +50,9 @@ struct Diagnosis {
 };
 
 // Tries each layer in two real sandboxes over an empty workspace of its own in /tmp, which it
-// removes. Takes about half a second. Errors: kIo; kInternal.
-Result<Diagnosis> Diagnose(Launcher& launcher);
+// removes. Takes about half a second. With `workspace`, not null, a third sandbox is prepared over
+// that, and nothing run in it: it says what is up to the file system there, which is an own uid.
+// Errors: kIo; kInternal.
+Result<Diagnosis> Diagnose(Launcher& launcher, const Fd* workspace);
 
 }  // namespace bailiff

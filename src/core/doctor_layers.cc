@@ -101,7 +101,16 @@ Layer UserNamespace(const Evidence& evidence) {
 Layer OwnUid(const Evidence& evidence, const HostFacts& host) {
   Layer layer{
       "own-uid", Holds::kYes, fmt::format("uid {} on the host", evidence.look->uid), "", {}};
-  if (!evidence.guarantees->own_uid) Weaken(&layer, WhySharedUid(host));
+  const bool asked_there = evidence.there.has_value() && evidence.there->guarantees.has_value();
+  const bool own = asked_there ? evidence.there->guarantees->own_uid : evidence.guarantees->own_uid;
+  if (own != evidence.guarantees->own_uid) {
+    layer.detail = fmt::format("uid {} in /tmp, {} in this workspace", evidence.look->uid,
+                               own ? "one of its own" : "the owner's");
+  }
+  if (!own) {
+    Weaken(&layer,
+           WhySharedUid(host, asked_there ? "this workspace" : "/tmp, where it was tried,"));
+  }
   return layer;
 }
 
@@ -260,6 +269,17 @@ std::vector<Layer> NoneOf(const Evidence& evidence, const HostFacts& host) {
   return layers;
 }
 
+// A workspace that no sandbox can be made over, where one over another directory could.
+void BlameWorkspace(const std::string& failure, std::vector<Layer>* layers) {
+  const bool ids = failure.find("cannot map ids") != std::string::npos;
+  for (Layer& layer : *layers) {
+    if (layer.name != (ids ? "own-uid" : "mounts")) continue;
+    layer.holds = Holds::kNo;
+    layer.why = failure;
+    layer.advice = {};  // The failure says what helps.
+  }
+}
+
 }  // namespace
 
 std::vector<Layer> JudgeLayers(const Evidence& evidence, const HostFacts& host) {
@@ -283,6 +303,9 @@ std::vector<Layer> JudgeLayers(const Evidence& evidence, const HostFacts& host) 
                                Scratch(evidence),
                                Kill(evidence)};
   CHECK(layers.size() == std::size(kLayerNames));
+  if (evidence.there.has_value() && !evidence.there->failure.empty()) {
+    BlameWorkspace(evidence.there->failure, &layers);
+  }
   return layers;
 }
 

@@ -29,6 +29,12 @@ struct Told {
   int sys_errno = 0;
 };
 
+// What preparing a sandbox over the user's own workspace showed: one of the two.
+struct There {
+  std::optional<Guarantees> guarantees;
+  std::string failure;
+};
+
 struct Evidence {
   std::optional<Guarantees> guarantees;
   std::string failure;       // Of the launch, or of the probe; empty: none.
@@ -43,6 +49,7 @@ struct Evidence {
   bool memory_killed = false;
   Limits limits;        // Of the first sandbox.
   double few_cpus = 0;  // Of the second.
+  std::optional<There> there;
 };
 
 std::vector<Layer> JudgeLayers(const Evidence& evidence, const HostFacts& host);

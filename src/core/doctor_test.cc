@@ -187,6 +187,29 @@ TEST(JudgeLayersTest, WhatStandsInForALayerIsWeakerAndNotHealthysEnd) {
   EXPECT_THAT(WordsThatHold(diagnosis), ElementsAre("none", "ns"));
 }
 
+TEST(JudgeLayersTest, AnOwnUidIsWhatTheWorkspaceAllowsAndNotTmp) {
+  Evidence evidence = Whole();
+  evidence.there = There{*evidence.guarantees, ""};
+  EXPECT_EQ(Judge(evidence).Find("own-uid")->holds, Holds::kYes);
+  evidence.there->guarantees->own_uid = false;
+  const Diagnosis shared = Judge(evidence);
+  EXPECT_THAT(NamesOf(shared, Holds::kWeaker), ElementsAre("own-uid"));
+  EXPECT_THAT(shared.Find("own-uid")->why, HasSubstr("this workspace is on a file system"));
+  EXPECT_THAT(WordsThatHold(shared), ElementsAre("none", "ns", "cgroup", "landlock"));
+  evidence.guarantees->own_uid = false;
+  evidence.there->guarantees->own_uid = true;
+  EXPECT_EQ(Judge(evidence).Find("own-uid")->holds, Holds::kYes);
+}
+
+TEST(JudgeLayersTest, AWorkspaceThatNoSandboxCanBeMadeOverIsToldOfItsLayer) {
+  Evidence evidence = Whole();
+  evidence.there = There{std::nullopt, "the workspace is on a file system that cannot map ids"};
+  EXPECT_THAT(NamesOf(Judge(evidence), Holds::kNo), ElementsAre("own-uid"));
+  evidence.there->failure = "workspace: a is a mount point";
+  EXPECT_THAT(NamesOf(Judge(evidence), Holds::kNo), ElementsAre("mounts"));
+  EXPECT_EQ(Judge(evidence).Find("mounts")->why, "workspace: a is a mount point");
+}
+
 TEST(JudgeLayersTest, OnV1EachControllerIsToldByItself) {
   Evidence evidence = Whole();
   evidence.guarantees->limits = "rlimits";

@@ -162,11 +162,11 @@ Cause WhyNoCgroup(const HostFacts& host) {
            "add cgroup_enable=memory to the kernel's command line # where memory is missing"}};
 }
 
-Cause WhySharedUid(const HostFacts& host) {
+Cause WhySharedUid(const HostFacts& host, const std::string& place) {
   if (!host.kernel.privileged) {
     return {"without root a script has its user's uid", {"run Bailiff as root"}};
   }
-  return {"/tmp, where this was tried, is on a file system that cannot map ids",
+  return {place + " is on a file system that cannot map ids",
           {"keep workspaces on ext4, xfs or btrfs; from Linux 6.3 on tmpfs can map ids too"}};
 }
 

@@ -43,6 +43,7 @@ LaunchCause WhyNoSandbox(const HostFacts& host, const std::string& failure);
 
 Cause WhyNoLandlock(const HostFacts& host);
 Cause WhyNoCgroup(const HostFacts& host);
-Cause WhySharedUid(const HostFacts& host);
+// `place` is where it was tried: "this workspace".
+Cause WhySharedUid(const HostFacts& host, const std::string& place);
 
 }  // namespace bailiff

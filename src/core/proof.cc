@@ -154,10 +154,10 @@ void SayLost(const char* name, Diagnosis* diagnosis) {
   }
 }
 
-// What is proved now and what was: the words that no launch finds out by itself are never given up.
+// What is proved now and what was: what a launch may lack is never given up.
 Proof Keep(const std::optional<Proof>& before, Proof now) {
   if (!before.has_value()) return now;
-  for (const char* word : {"cgroup", "landlock"}) {
+  for (const char* word : {"own-uid", "cgroup", "landlock"}) {
     if (Contains(before->words, word) && !Contains(now.words, word)) now.words.emplace_back(word);
   }
   now.landlock = std::max(now.landlock, before->landlock);
@@ -171,6 +171,10 @@ void SayWhatWasLost(const Proof& before, const Proof& now, Diagnosis* diagnosis)
     }
   }
   if (before.landlock > now.landlock) SayLost("landlock", diagnosis);
+  if (Contains(before.words, "own-uid") && !Contains(now.words, "own-uid") &&
+      !HoldsFully(*diagnosis, "own-uid")) {
+    SayLost("own-uid", diagnosis);
+  }
 }
 
 }  // namespace
@@ -258,7 +262,7 @@ std::string PlaceAmongCgroups(std::string_view text) {
 }
 
 Result<Diagnosis> Prove(Context& context) {
-  Diagnosis diagnosis = TRY(Diagnose(context.launcher()));
+  Diagnosis diagnosis = TRY(Diagnose(context.launcher(), &context.workspace().root()));
   Proof now;
   now.circumstances = TRY(Circumstances());
   now.words = WordsThatHold(diagnosis);
@@ -280,7 +284,7 @@ Result<Demands> DemandsOf(Context& context, const std::string& text) {
   std::vector<std::string> wanted = TRY(ParseRequire(text));
   std::erase(wanted, "none");
   Demands demands;
-  // Whether ids can be mapped is up to the file system of the workspace: the launch finds out.
+  // Whether ids can be mapped here is found out by each launch: no proof is needed for that.
   demands.own_uid = std::erase(wanted, "own-uid") > 0;
   const auto read = [&]() -> Result<std::optional<Proof>> {
     const std::vector<Proof> proofs = TRY(ReadProofs(context));
@@ -303,6 +307,7 @@ Result<Demands> DemandsOf(Context& context, const std::string& text) {
     proof = TRY(read());
     if (!proof.has_value()) return Error(ErrorCode::kInternal, "the proof that was made is gone");
   }
+  demands.own_uid = demands.own_uid || Contains(proof->words, "own-uid");
   demands.cgroup = Contains(proof->words, "cgroup");
   demands.landlock = Contains(proof->words, "landlock") ? proof->landlock : 0;
   return demands;

@@ -51,9 +51,11 @@ std::string EncodeProofs(const std::vector<Proof>& proofs);
 // and each transient unit are left out.
 std::string PlaceAmongCgroups(std::string_view text);
 
-// Examines this host as Diagnose() does, and keeps what is proved in the state directory. It counts for this boot, kernel, user and binary, and this place among cgroups.
-// While it counts, every run demands the cgroups and the Landlock that were proved. No later proof
-// lowers it: what held then and does not now is a layer that is missing, in the answer too.
+// Examines this host and `context`'s workspace as Diagnose() does, and keeps what is proved in the
+// state directory. It counts for this boot, kernel, user and binary, and this place among cgroups.
+// While it counts, every run demands the own uid, the cgroups and the Landlock that were proved. No
+// later proof lowers it: what held then and does not now is a layer that is missing, in the answer
+// too.
 //
 // Errors: those of Diagnose(); kIo.
 Result<Diagnosis> Prove(Context& context);

@@ -127,7 +127,14 @@ Status Serve(const Fd& control) {
   if (prepares) {
     message = TRY(ReceiveMessage(control));
     if (!message.has_value()) return Ok();
-    if (TRY(DecodeKind(message->bytes)) != MessageKind::kStart) return Unexpected("start");
+    const MessageKind next = TRY(DecodeKind(message->bytes));
+    if (next == MessageKind::kDescribe) {
+      const Guarantees guarantees = sandbox.guarantees();
+      // Who asked may end with the answer, and we with them: nothing is to be left by then.
+      { const Sandbox dropped = std::move(sandbox); }
+      return SendMessage(control, EncodeLaunched(guarantees));
+    }
+    if (next != MessageKind::kStart) return Unexpected("start");
   }
   TRY(sandbox.Start());
   TRY(SendMessage(control, EncodeLaunched(sandbox.guarantees())));

@@ -100,7 +100,8 @@ std::string EncodeKind(MessageKind kind) {
 Result<MessageKind> DecodeKind(std::string_view message) {
   ByteReader reader(message);
   const std::uint8_t kind = reader.U8();
-  if (kind < 1 || kind > static_cast<std::uint8_t>(MessageKind::kFailed)) return Malformed("kind");
+  if (kind < 1 || kind > static_cast<std::uint8_t>(MessageKind::kDescribe))
+    return Malformed("kind");
   return static_cast<MessageKind>(kind);
 }
 

@@ -33,6 +33,8 @@ enum class MessageKind : std::uint8_t {
   // From either, and from a clerk.
   kAnswer,  // fds: the bytes, in a memory file.
   kFailed,  // An Error.
+  // To a monitor that was told to prepare, instead of kStart:
+  kDescribe,  // Nothing starts; kLaunched is the answer when all of it is gone.
 };
 
 std::string EncodeKind(MessageKind kind);

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bailiff_cli import SECONDS_MAX, USER, Answer, Bench, Cli, remove_tree
+from bailiff_cli import ON_FUSE, SECONDS_MAX, USER, Answer, Bench, Cli, remove_tree
 from e2e_tools import cgroups_named, processes_with, wait_until
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -115,8 +115,9 @@ def test_every_layer_is_proved_on_this_host(shared: Cli) -> None:
     assert document["healthy"] is True, document
     assert [layer["name"] for layer in document["layers"]] == LAYERS
     weaker = [layer["name"] for layer in document["layers"] if layer["holds"] == "weaker"]
-    rootless = ["own-uid", "memory", "pids", "cpu"]
-    assert set(weaker) <= (set() if shared.is_privileged else set(rootless)), document
+    if shared.is_privileged:
+        assert weaker == (["own-uid"] if ON_FUSE else []), document
+    assert set(weaker) <= {"own-uid", "memory", "pids", "cpu"}, document
     for found in document["layers"]:
         assert found["holds"] is not False
         assert (found["holds"] == "weaker") == bool(found["why"])
@@ -191,11 +192,23 @@ def test_without_landlock_it_is_weaker_and_cannot_be_demanded(ws: Cli) -> None:
 
 
 def test_what_holds_can_be_demanded(ws: Cli) -> None:
-    words = ws.json(["doctor"])["can_require"]
+    found = ws.json(["doctor"])
+    words = found["can_require"]
     assert words[:2] == ["none", "ns"] and "landlock" in words
-    assert ("own-uid" in words, "cgroup" in words) == (ws.is_privileged, ws.is_privileged)
+    # FUSE cannot map ids, so nobody has one of their own there.
+    own = ws.is_privileged and not ON_FUSE
+    assert ("own-uid" in words, "cgroup" in words) == (own, ws.is_privileged)
     document = ws.json(["exec", "--require", ",".join(words), "--", *SAYS_IT_RAN])
     assert document["stdout"] == "ran-42\n", document
+    assert found["guarantees"] == document["guarantees"]
+    if not own:
+        demand = ["--json", "exec", "--require", "own-uid", "--", *SAYS_IT_RAN]
+        assert_stopped(ws.run(demand), "own-uid: there is no uid of its own")
+        assert layer(found, "own-uid")["holds"] == "weaker"
+    if ws.is_privileged and ON_FUSE:
+        why = "this workspace is on a file system that cannot map ids"
+        assert layer(found, "own-uid")["why"] == why
+        assert has_advice(found, "own-uid", "ext4, xfs or btrfs")
 
 
 @pytest.mark.parametrize(

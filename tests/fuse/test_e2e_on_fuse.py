@@ -12,7 +12,7 @@ from bailiff_cli import REPOSITORY
 from fuse_mounts import DIFFERENT
 
 SAMPLE = 60
-# Demands a uid of its own, which FUSE cannot give, and goes through the calls of a launch elsewhere.
+# Goes through the calls of a launch, which are the same elsewhere.
 OF_THE_LAUNCH = "tests/e2e/test_lost_layers.py"
 SECONDS_MAX = 4 * 3600 if os.environ.get("BAILIFF_TESTS_FULL") else 1400
 

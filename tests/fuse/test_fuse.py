@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from bailiff_cli import Cli
 from e2e_tools import Held, commit_file, contents, hold_for_review, id_of, python, state_of, writing
-from fuse_mounts import FuseMount
+from fuse_mounts import OWNER, FuseMount
 
 READ_AGAIN = """
 for mode in ('r', 'a'):
@@ -132,6 +132,34 @@ def test_the_sandbox_shares_the_uid_of_the_owner(fuse_ws: Cli) -> None:
     assert document["guarantees"]["uid"] == "shared"
 
 
+def test_doctor_says_what_the_workspace_lacks_and_not_what_tmp_has(fuse_ws: Cli) -> None:
+    document = fuse_ws.json(["doctor"])
+    assert document["healthy"] is True and document["guarantees"]["uid"] == "shared"
+    assert "own-uid" not in document["can_require"]
+    (own,) = [layer for layer in document["layers"] if layer["name"] == "own-uid"]
+    assert own["holds"] == "weaker" and own["advice"]
+    if fuse_ws.is_privileged:
+        assert own["why"] == "this workspace is on a file system that cannot map ids"
+
+
+def test_an_own_uid_that_was_proved_and_is_lost_stops_the_run(mounting, privileged_ws: Cli) -> None:
+    """The workspace is mounted over itself, by a file system that cannot map ids."""
+    cli, owner = privileged_ws, f"--force-user={OWNER}"
+    assert "own-uid" in cli.json(["doctor"])["can_require"]
+    mount = ["bindfs", "--xattr-none", owner, f"--force-group={OWNER}", "-o", "allow_other"]
+    subprocess.run([*mount, cli.workspace, cli.workspace], check=True)
+    try:
+        document = cli.json(["exec", "--", "/bin/true"])
+        assert document["status"] == "error", document
+        assert "own-uid: there is no uid of its own, which this run demands" in document["error"]
+        found = cli.json(["doctor"])
+        (own,) = [layer for layer in found["layers"] if layer["name"] == "own-uid"]
+        assert own["holds"] is False and "more was proved here before" in own["why"]
+    finally:
+        subprocess.run(["fusermount3", "-u", "-z", cli.workspace], check=True)
+    assert cli.json(["exec", "--", "/bin/true"])["guarantees"]["uid"] == "own"
+
+
 def test_a_mount_that_belongs_to_root_is_refused(mounting, privileged_ws: Cli) -> None:
     mount = FuseMount(privileged_ws.home / "fuse", 0)
     cli = Cli("privileged", mount.point / "workspace", privileged_ws.home / "other", privileged_ws.binary)
@@ -140,6 +168,11 @@ def test_a_mount_that_belongs_to_root_is_refused(mounting, privileged_ws: Cli) -
         answer = cli.run(["exec", *writing("Reports/a", "a")])
         assert answer.exit == 125, answer
         assert b"belongs to root on a file system that cannot map ids" in answer.stderr
+        document = cli.json(["doctor"])
+        assert (document["healthy"], document["guarantees"]) == (False, None)
+        assert "belongs to root on a file system that cannot map ids" in document["failure"]
+        missing = [layer["name"] for layer in document["layers"] if layer["holds"] is False]
+        assert missing == ["own-uid"]
         assert not (cli.workspace / "Reports/a").exists()
     finally:
         mount.close()
