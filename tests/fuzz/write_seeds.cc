@@ -9,11 +9,13 @@
 #include "base/sha256.h"
 #include "changeset/capture.h"
 #include "core/documents.h"
+#include "core/proof.h"
 #include "engine/protocol.h"
 #include "journal/format.h"
 #include "journal/plan.h"
 #include "ledger/record.h"
 #include "ledger/signing_key.h"
+#include "sandbox/child_plan.h"
 #include "tests/fuzz/fuzzing.h"
 
 namespace bailiff {
@@ -186,6 +188,20 @@ void AddMessages(Seeds* seeds) {
   }
 }
 
+void AddHost(Seeds* seeds) {
+  using namespace std::string_view_literals;
+  seeds->Add("host", '\0',
+             "24 30 0:22 / /proc rw,nosuid shared:12 - proc proc rw\n"
+             "36 35 98:0 /a /mnt/b\\040c rw - ext3 /dev/root rw,errors=continue\n");
+  seeds->Add("host", '\1', "root\0home/a b\0fuse\0source\0user_id=1"sv);
+  seeds->Add("host", '\1', "\0home/a\r-\rcgroup2\rx\ry\0fuse\0\0user_id=1"sv);
+  for (const ChildFailure& failure : {ChildFailure{0, EINVAL}, ChildFailure{9, EPERM}}) {
+    seeds->Add("host", '\2', {reinterpret_cast<const char*>(&failure), sizeof(failure)});
+  }
+  seeds->Add("host", '\3', EncodeProofs({{"ab", {"none", "ns"}, 7}, {"cd", {"none"}, 0}}));
+  seeds->Add("host", '\3', "4:memory:/a\n0::/user.slice/user-1.slice/session-3.scope\n");
+}
+
 void AddTexts(Seeds* seeds) {
   for (const char* text :
        {"300", "1.5s", "250ms", "5m", "1h", "7d", "512k", "2G", "1t", "1e3", "-1"}) {
@@ -233,5 +249,6 @@ int main(int argc, char** argv) {
   bailiff::AddLedger(&seeds);
   bailiff::AddMessages(&seeds);
   bailiff::AddTexts(&seeds);
+  bailiff::AddHost(&seeds);
   return 0;
 }
