@@ -37,6 +37,8 @@ constexpr std::uint64_t kBlocksSpare = 64;
 struct Level {
   dev_t above_device;
   ino_t above_inode;
+  uid_t uid;
+  gid_t gid;
   unsigned mode;
   timespec times[2];
 };
@@ -174,8 +176,12 @@ long EnterNew(Walk* walk, const char* name) {
 long Enter(Walk* walk, const char* name, const struct stat& status) {
   struct stat above = {};
   if (syscall(SYS_newfstatat, walk->from, "", &above, AT_EMPTY_PATH) < 0) return -1;
-  const Level level{
-      above.st_dev, above.st_ino, status.st_mode & kModeBits, {status.st_atim, status.st_mtim}};
+  const Level level{.above_device = above.st_dev,
+                    .above_inode = above.st_ino,
+                    .uid = status.st_uid,
+                    .gid = status.st_gid,
+                    .mode = status.st_mode & kModeBits,
+                    .times = {status.st_atim, status.st_mtim}};
   if (IsClosed(level) && syscall(SYS_fchmodat, walk->from, name, level.mode | kOwnerAll) < 0) {
     return -1;
   }
@@ -192,8 +198,16 @@ long Enter(Walk* walk, const char* name, const struct stat& status) {
   return PushEntries(walk, inner);
 }
 
+// Whether a new directory got its owner from us, as the old one has it.
+long CheckOwner(int dir, const Level& level) {
+  struct stat status = {};
+  if (syscall(SYS_newfstatat, dir, "", &status, AT_EMPTY_PATH) < 0) return -1;
+  return status.st_uid == level.uid && status.st_gid == level.gid ? 0 : ChildFails(EPERM);
+}
+
 long LeaveNew(Walk* walk, const Level& level) {
-  long rc = CopyAttributes(walk->memory, walk->from, walk->to);
+  long rc = CheckOwner(walk->to, level);
+  if (rc >= 0) rc = CopyAttributes(walk->memory, walk->from, walk->to);
   const int above = rc < 0 ? -1 : OpenAbove(walk->to);
   if (above < 0) return -1;
   rc = syscall(SYS_fchmod, walk->to, level.mode);
@@ -212,8 +226,10 @@ long Leave(Walk* walk, const char* name, const Level& level) {
   if (rc >= 0 && walk->to >= 0) {
     rc = LeaveNew(walk, level);
     const int sys_errno = errno;
-    if (IsClosed(level)) syscall(SYS_fchmod, walk->from, level.mode);
-    errno = sys_errno;
+    // Also where that changes nothing: the kernel copies the directory up, and refuses whoever does
+    // not own it or an owner that it cannot write down. So it will not be refused in the removal.
+    const long proved = syscall(SYS_fchmod, walk->from, level.mode);
+    rc = rc < 0 ? ChildFails(sys_errno) : proved;
   }
   const int sys_errno = errno;
   Replace(&walk->from, above);

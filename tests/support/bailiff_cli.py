@@ -94,6 +94,7 @@ class Cli:
         self.state = state
         self.binary = binary
         self.home = state.parent
+        self.groups: list[int] = []  # Of an ordinary user, besides its own.
 
     @property
     def is_privileged(self) -> bool:
@@ -128,7 +129,7 @@ class Cli:
             "env": self.environment(), "cwd": self.home, "start_new_session": True,
         } | options  # fmt: skip
         if self.uid != os.geteuid():
-            options |= {"user": self.uid, "group": self.uid, "extra_groups": []}
+            options |= {"user": self.uid, "group": self.uid, "extra_groups": self.groups}
         command = [str(self.binary), "--workspace", str(self.workspace), "--state", str(self.state)]
         return subprocess.Popen([*under, *command, *args], **options)
 

@@ -1,0 +1,71 @@
+"""A directory that pid 1 of a rootless sandbox rebuilds for a rename is whole afterwards, or as it
+was."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from bailiff_cli import USER, Cli, cannot_run
+
+PYTHON = "/usr/bin/python3"
+GROUP = 54322  # Without a name, as the user is.
+
+pytestmark = pytest.mark.parametrize("tier", ["rootless"], indirect=True)
+
+# Prints what a rename said, and compares everything below `T` with what was there before.
+LOOK = """
+import errno, os
+def look(top='T'):
+    found = []
+    for folder, folders, files in os.walk(top):
+        for path in [folder] + [os.path.join(folder, name) for name in files]:
+            s = os.lstat(path)
+            attributes = [(n, os.getxattr(path, n)) for n in sorted(os.listxattr(path))]
+            content = open(path).read() if path != folder else ''
+            of_owner = (s.st_mode, s.st_uid, s.st_gid, s.st_mtime_ns)
+            found.append((path[len(top):], of_owner, attributes, content))
+    return sorted(found)
+def error_of(call, *args):
+    try: call(*args)
+    except OSError as error: return errno.errorcode[error.errno]
+    return ''
+before, names = look(), sorted(os.listdir('.'))
+"""
+
+
+def run(ws: Cli, code: str, *options: str) -> dict[str, Any]:
+    document = ws.json(["exec", *options, "--", PYTHON, "-I", "-c", LOOK + code])
+    assert document["status"] == "succeeded", document["stderr"]
+    return document
+
+
+@pytest.fixture
+def tree(ws: Cli) -> Cli:
+    """T, of the user: two directories with a file each, a file, and an empty directory in another."""
+    if os.geteuid() != 0:
+        cannot_run("needs root, for files of another owner")
+    for name in ("T/a/f", "T/z/f", "T/top"):
+        ws.write(name, f"content of {name}")
+    (ws.workspace / "T/S/E").mkdir(parents=True)
+    ws.own(ws.workspace / "T")
+    ws.groups = [GROUP]
+    return ws
+
+
+@pytest.mark.parametrize(("uid", "gid"), [(USER, GROUP), (0, 0), (0, USER)])
+@pytest.mark.parametrize("emptied", [False, True], ids=["filled", "empty"])
+def test_what_cannot_be_given_its_owner_again_stays_where_it_is(
+    tree: Cli, uid: int, gid: int, emptied: bool
+) -> None:
+    if emptied:
+        (tree.workspace / "T/S/E").rmdir()
+    os.chown(tree.workspace / "T/S", uid, gid)
+    document = run(tree, """
+said = error_of(os.rename, 'T', 'U')
+assert said == 'EXDEV', said
+assert look() == before, set(look()) ^ set(before)
+assert sorted(os.listdir('.')) == names
+""")
+    assert tree.json(["changes", document["execution_id"]])["changes"] == []
