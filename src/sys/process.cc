@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +27,15 @@ constexpr std::size_t kStackBytes = 64UL * 1024;
 struct Call {
   void (*run)(const void*);
   const void* argument;
+  pid_t parent;
 };
+
+// A parent that is killed does not come to end its child. One that was killed before we asked the
+// kernel to tell us is not our parent any more.
+void DieWith(pid_t parent) {
+  ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+  if (::syscall(SYS_getppid) != parent) ::_exit(1);
+}
 
 }  // namespace
 
@@ -100,10 +109,11 @@ Result<Process> CloneSharing(std::uint64_t flags, const ChildStack& stack, void 
                              const void* argument) {
   // At the bottom of the stack, which the child does not reach: this frame may be gone before it
   // has looked.
-  auto* const call = new (stack.memory_) Call{run, argument};
+  auto* const call = new (stack.memory_) Call{run, argument, ::getpid()};
   void* const top = static_cast<char*>(stack.memory_) + kStackBytes;
   const auto enter = [](void* raw) -> int {
     const auto* const wanted = static_cast<const Call*>(raw);
+    DieWith(wanted->parent);
     wanted->run(wanted->argument);
     return 1;
   };

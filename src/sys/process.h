@@ -70,7 +70,8 @@ class ChildStack {
 
 // As CloneProcess(), but nothing is copied, which is most of the work: run() shares this process's
 // memory, `errno` included, and may make system calls only. With CLONE_VFORK in `flags` this
-// process sleeps until the child has ended; without it, the child's calls must not fail.
+// process sleeps until the child has ended; without it, the child's calls must not fail. The child
+// is killed when the calling thread ends, and CLONE_NEWPID must not be in `flags`.
 Result<Process> CloneSharing(std::uint64_t flags, const ChildStack& stack, void (*run)(const void*),
                              const void* argument);
 

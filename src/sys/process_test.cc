@@ -1,7 +1,10 @@
 #include "sys/process.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +44,36 @@ TEST(ProcessTest, KillsAndReapsWhatIsDropped) {
   }
   EXPECT_EQ(::kill(pid, 0), -1);
   EXPECT_EQ(::waitpid(pid, nullptr, WNOHANG), -1);
+}
+
+// What is killed cannot kill. The child would keep what it has open for ever, locks included.
+TEST(ProcessTest, AChildThatSharesMemoryEndsWithAParentThatIsKilled) {
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const Fd told(ends[0]);
+  Fd tell(ends[1]);
+  const pid_t parent = ::fork();
+  if (parent == 0) {
+    const Result<ChildStack> stack = ChildStack::Make();
+    const Result<Process> child = CloneSharing(0, stack.value(), WaitForEver, nullptr);
+    const pid_t pid = child.value().pid();
+    if (::write(tell.get(), &pid, sizeof(pid)) == sizeof(pid)) WaitForEver(nullptr);
+    ::_exit(1);
+  }
+  ASSERT_GT(parent, 0);
+  ASSERT_THAT(tell.Close(), IsOk());
+  pid_t child = 0;
+  ASSERT_EQ(::read(told.get(), &child, sizeof(child)), sizeof(child));
+  ASSERT_EQ(::kill(parent, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(parent, nullptr, 0), parent);
+  pollfd closed = {told.get(), POLLIN, 0};
+  constexpr int kDeadlineMillis = 10'000;
+  EXPECT_EQ(::poll(&closed, 1, kDeadlineMillis), 1) << "it lives, and has our pipe open";
+  ::kill(child, SIGKILL);
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 TEST(ProcessTest, RestoresTheCallersSignalMask) {
