@@ -93,6 +93,23 @@ TEST_F(CaptureLimitsTest, RefusesAPrivateDirectoryOfTheScriptsOwn) {
               Contains(".bailiff/d: is the private directory of the workspace"));
 }
 
+// What pid 1 leaves that is killed while it makes a directory movable.
+TEST_F(CaptureLimitsTest, RefusesWhatARenameLeftUnfinishedAndKeepsWhatWentIntoIt) {
+  MakeDirs(world_.Base("d/e"));
+  OldFile(world_.Base("d/e/gone"), "gone");
+  OldFile(world_.Base("d/stays"), "stays");
+  world_.Run([](const std::string& root) {
+    MakeDirs(root + "d/.bailiff-moving-0000/tree/e");
+    Move(root + "d/e/gone", root + "d/.bailiff-moving-0000/tree/e/gone");
+    Write(root + "d/.bailiff-moving-0000/tree/e/new", "new");
+    Remove(root + "d/e");
+    Write(root + "ok", "ok");
+  });
+  EXPECT_THAT(Describe(Captured()), ElementsAre("create ok"));
+  EXPECT_THAT(Describe(result_.refused),
+              Contains("d/.bailiff-moving-0000: is a tree that a rename left unfinished"));
+}
+
 TEST_F(CaptureLimitsTest, RefusesReservedPathsAndWhatHoldsThem) {
   world_.options.reserved = {"Database/logs", "Reports/final"};
   MakeDirs(world_.Base("Database/logs"));

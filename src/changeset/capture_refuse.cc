@@ -11,7 +11,11 @@ namespace {
 constexpr const char* kIsPrivate = "is the private directory of the workspace";
 constexpr const char* kIsReserved = "is reserved: scripts may not change it";
 constexpr const char* kHoldsReserved = "holds a reserved path, which scripts may not move";
+constexpr const char* kUnfinished = "is a tree that a rename left unfinished";
 constexpr const char* kDepends = "depends on another change that was refused";
+
+// So is named what a rename rebuilds a directory in (sandbox/child_movable.cc), which it removes.
+constexpr std::string_view kUnfinishedPrefix = ".bailiff-moving-";
 
 // A chain of changes that depend on each other needs one round per link. A script that makes a
 // longer one has the whole rest refused.
@@ -21,6 +25,13 @@ using PathSet = std::unordered_set<std::string>;
 
 bool IsAtOrBelow(std::string_view path, std::string_view top) {
   return path == top || IsBelow(path, top);
+}
+
+bool LiesInUnfinished(std::string_view path) {
+  for (; !path.empty(); path = ParentOf(path)) {
+    if (NameOf(path).starts_with(kUnfinishedPrefix)) return true;
+  }
+  return false;
 }
 
 bool HoldsSelfOrAncestor(const PathSet& set, std::string_view path) {
@@ -60,6 +71,7 @@ class Refuser {
   Result<std::string> ReasonFor(const Change& change) {
     const bool made = change.op == ChangeOp::kCreate || change.op == ChangeOp::kMove;
     if (IsAtOrBelow(change.path, kPrivateName)) return std::string(kIsPrivate);
+    if (made && LiesInUnfinished(change.path)) return std::string(kUnfinished);
     for (const std::string& reserved : options_.reserved) {
       if (IsAtOrBelow(change.path, reserved)) return std::string(kIsReserved);
       if (!change.from.empty() && IsAtOrBelow(change.from, reserved)) {

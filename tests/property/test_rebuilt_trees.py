@@ -3,11 +3,15 @@ was."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from typing import Any
 
 import pytest
 from bailiff_cli import USER, Cli, cannot_run
+from oracle import exactly
+from trees import differences, snapshot
 
 PYTHON = "/usr/bin/python3"
 GROUP = 54322  # Without a name, as the user is.
@@ -69,3 +73,41 @@ assert look() == before, set(look()) ^ set(before)
 assert sorted(os.listdir('.')) == names
 """)
     assert tree.json(["changes", document["execution_id"]])["changes"] == []
+
+
+FILES = 100
+AT = 50  # No other process removes so many entries.
+
+
+def under_strace(ws: Cli, inject: str, code: str, *options: str) -> dict[str, Any]:
+    """Runs a script; something happens to one removal of an entry of the old tree."""
+    if shutil.which("strace") is None:
+        cannot_run("needs strace")
+    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat",
+              "-e", f"inject=unlinkat:{inject}:when={AT}"]  # fmt: skip
+    command = ["--json", "exec", *options, "--", PYTHON, "-I", "-c", LOOK + code]
+    with ws.start(command, under=strace) as process:
+        out, err = process.communicate(timeout=120)
+    assert out, err
+    return json.loads(out)
+
+
+@pytest.fixture
+def full_tree(ws: Cli) -> Cli:
+    for i in range(FILES):
+        ws.write(f"T/{i % 10}/f{i}", f"content of {i}")
+    return ws
+
+
+def test_a_rename_that_is_cut_short_is_held_and_loses_nothing(full_tree: Cli) -> None:
+    before = snapshot(full_tree.workspace / "T")
+    code = "open('made', 'w').close(); os.rename('T', 'U')"
+    document = under_strace(full_tree, "delay_enter=6000000", code,
+                            "--timeout", "3", "--on-failure", "review")  # fmt: skip
+    assert document["status"] == "timed_out", document
+    assert document["changes"]["state"] == "held", str(document)
+    reasons = {one["path"]: one["reason"] for one in document["changes"]["refused"]}
+    assert reasons[".bailiff-moving-0000"] == "is a tree that a rename left unfinished"
+    full_tree.ok(["approve", document["execution_id"]])
+    assert differences(before, snapshot(full_tree.workspace / "T"), exactly) == []
+    assert (full_tree.workspace / "made").exists()
