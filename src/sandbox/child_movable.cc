@@ -69,6 +69,7 @@ struct Walk {
   int from = -1;   // The directory it is in.
   int to = -1;     // The directory of the new tree that stands for it; -1 to remove `from`'s tree.
   int links = -1;  // Holds a name for each file that has several, after its inode.
+  bool restores = false;  // What is in `to` already is as it should be.
   std::uint64_t directories = 0;
 };
 
@@ -165,7 +166,10 @@ long CopyAttributes(Memory* memory, int from, int to) {
 }
 
 long EnterNew(Walk* walk, const char* name) {
-  if (syscall(SYS_mkdirat, walk->to, name, kOwnerAll) < 0) return -1;
+  if (syscall(SYS_mkdirat, walk->to, name, kOwnerAll) < 0) {
+    if (!walk->restores || errno != EEXIST) return -1;
+    if (syscall(SYS_fchmodat, walk->to, name, kOwnerAll) < 0) return -1;
+  }
   const int inner = Open(walk->to, name, O_RDONLY | O_NOFOLLOW);
   if (inner < 0) return -1;
   Replace(&walk->to, inner);
@@ -264,6 +268,11 @@ void WriteHex(std::uint64_t number, char* text) {
   for (int i = 15; i >= 0; --i, number >>= 4) text[i] = "0123456789abcdef"[number & 15];
 }
 
+long RestoreLeaf(Walk* walk, const char* name) {
+  const long rc = syscall(SYS_linkat, walk->from, name, walk->to, name, 0);
+  return rc < 0 && errno == EEXIST ? 0 : rc;
+}
+
 // Names of one file become names of one file, though an overlay copies each of them up for itself.
 long CopyLeaf(Walk* walk, const char* name, const struct stat& status) {
   if (status.st_nlink < 2) return LinkTo(walk->from, name, status, walk->to, name);
@@ -283,6 +292,7 @@ long Visit(Walk* walk, const char* name) {
   struct stat status = {};
   if (StatOf(walk->from, copy, &status) < 0) return -1;
   if (S_ISDIR(status.st_mode)) return Enter(walk, copy, status);
+  if (walk->restores) return RestoreLeaf(walk, copy);
   if (walk->to >= 0) return CopyLeaf(walk, copy, status);
   return syscall(SYS_unlinkat, walk->from, copy, 0);
 }
@@ -370,7 +380,11 @@ long MoveDirectory(int from, const char* name, int to) {
   if (StatOf(from, name, &status) < 0) return -1;
   const unsigned mode = status.st_mode & kModeBits;
   if (syscall(SYS_fchmodat, from, name, mode | S_IWUSR) < 0) return -1;
-  if (syscall(SYS_renameat2, from, name, to, name, 0) < 0) return -1;
+  if (syscall(SYS_renameat2, from, name, to, name, 0) < 0) {
+    const int sys_errno = errno;
+    syscall(SYS_fchmodat, from, name, mode);
+    return ChildFails(sys_errno);
+  }
   return syscall(SYS_fchmodat, to, name, mode);
 }
 
@@ -382,6 +396,20 @@ long Swap(Memory* memory, int dir, const char* name, int beside) {
   const int sys_errno = errno;
   Close(tree);
   return rc < 0 ? ChildFails(sys_errno) : 0;
+}
+
+// Puts back what is gone of the first tree, from the second.
+long Restore(Memory* memory, int dir, const char* name, int beside) {
+  const int tree = Open(beside, "tree", O_RDONLY);
+  if (tree < 0) return -1;
+  Walk walk;
+  walk.memory = memory;
+  walk.restores = true;
+  walk.to = Open(dir, ".", O_PATH);
+  const long rc = walk.to < 0 ? -1 : WalkTree(&walk, tree, name);
+  Close(walk.to);
+  Close(tree);
+  return rc;
 }
 
 // A tree that cannot be rebuilt is one that cannot be moved.
@@ -408,10 +436,11 @@ long Rebuild(Memory* memory, int dir, const char* name) {
   if (rc >= 0) {
     rc = Swap(memory, dir, name, beside);
     sys_errno = errno;
-    lost = rc < 0;
+    lost = rc < 0 && Restore(memory, dir, name, beside) < 0;
+    if (!lost) sys_errno = Translate(sys_errno);
   }
   Close(beside);
-  // What is left of the first tree is not all of it now: the second stays.
+  // What is left of the first tree is not all of it: the second stays, and will be refused.
   if (!lost && RemoveTree(memory, dir, beside_name) < 0 && rc >= 0) return -1;
   return rc < 0 ? ChildFails(sys_errno) : 0;
 }

@@ -26,7 +26,7 @@ def look(top='T'):
     for folder, folders, files in os.walk(top):
         for path in [folder] + [os.path.join(folder, name) for name in files]:
             s = os.lstat(path)
-            attributes = [(n, os.getxattr(path, n)) for n in sorted(os.listxattr(path))]
+            attributes = tuple((n, os.getxattr(path, n)) for n in sorted(os.listxattr(path)))
             content = open(path).read() if path != folder else ''
             of_owner = (s.st_mode, s.st_uid, s.st_gid, s.st_mtime_ns)
             found.append((path[len(top):], of_owner, attributes, content))
@@ -80,11 +80,11 @@ AT = 50  # No other process removes so many entries.
 
 
 def under_strace(ws: Cli, inject: str, code: str, *options: str) -> dict[str, Any]:
-    """Runs a script; something happens to one removal of an entry of the old tree."""
+    """Runs a script; something happens to the removal of the old tree."""
     if shutil.which("strace") is None:
         cannot_run("needs strace")
     strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat",
-              "-e", f"inject=unlinkat:{inject}:when={AT}"]  # fmt: skip
+              "-e", f"inject=unlinkat:{inject}"]  # fmt: skip
     command = ["--json", "exec", *options, "--", PYTHON, "-I", "-c", LOOK + code]
     with ws.start(command, under=strace) as process:
         out, err = process.communicate(timeout=120)
@@ -102,7 +102,7 @@ def full_tree(ws: Cli) -> Cli:
 def test_a_rename_that_is_cut_short_is_held_and_loses_nothing(full_tree: Cli) -> None:
     before = snapshot(full_tree.workspace / "T")
     code = "open('made', 'w').close(); os.rename('T', 'U')"
-    document = under_strace(full_tree, "delay_enter=6000000", code,
+    document = under_strace(full_tree, f"delay_enter=6000000:when={AT}", code,
                             "--timeout", "3", "--on-failure", "review")  # fmt: skip
     assert document["status"] == "timed_out", document
     assert document["changes"]["state"] == "held", str(document)
@@ -111,3 +111,20 @@ def test_a_rename_that_is_cut_short_is_held_and_loses_nothing(full_tree: Cli) ->
     full_tree.ok(["approve", document["execution_id"]])
     assert differences(before, snapshot(full_tree.workspace / "T"), exactly) == []
     assert (full_tree.workspace / "made").exists()
+
+
+@pytest.mark.parametrize(("when", "left"), [(f"{AT}", []), (f"{AT}+", [".bailiff-moving-0000"])],
+                         ids=["once", "from-then-on"])  # fmt: skip
+def test_a_removal_that_fails_is_undone(full_tree: Cli, when: str, left: list[str]) -> None:
+    for name, mode in [("T/5", 0o555), ("T/6", 0o2751)]:
+        (full_tree.workspace / name).chmod(mode)
+    document = under_strace(full_tree, f"error=EIO:when={when}", f"""
+said = error_of(os.rename, 'T', 'U')
+assert said == 'EIO', said
+assert look() == before, set(look()) ^ set(before)
+assert sorted(set(os.listdir('.')) - set(names)) == {left!r}
+""")
+    assert document["status"] == "succeeded", document["stderr"]
+    assert full_tree.json(["changes", document["execution_id"]])["changes"] == []
+    refused = [one["path"] for one in document["changes"].get("refused", [])]
+    assert refused[:1] == left
