@@ -28,6 +28,7 @@ constexpr std::size_t kAttributesBytes = 64 << 10;  // The kernel's own limit fo
 constexpr std::size_t kAgendaBytes = 512UL << 20;
 constexpr int kNameAttemptsMax = 1000;
 constexpr unsigned kOwnerAll = S_IRWXU;
+constexpr const char* kAccessLists[] = {"system.posix_acl_access", "system.posix_acl_default"};
 constexpr unsigned kModeBits = 07777;
 // Each whiteout takes an inode, and so does a directory while it is emptied.
 constexpr std::uint64_t kInodesSpare = 64;
@@ -150,8 +151,19 @@ long PushEntries(Walk* walk, int dir) {
   }
 }
 
+// A new directory has the access lists that the one above says its entries shall have.
+long DropInherited(int from, int to) {
+  for (const char* name : kAccessLists) {
+    if (syscall(SYS_fgetxattr, from, name, nullptr, 0) >= 0) continue;
+    if (syscall(SYS_fremovexattr, to, name) >= 0) continue;
+    if (errno != EOPNOTSUPP && errno != ENODATA) return -1;
+  }
+  return 0;
+}
+
 // Sets everything of the directory `to` to what `from` had.
 long CopyAttributes(Memory* memory, int from, int to) {
+  if (DropInherited(from, to) < 0) return -1;
   const long size = syscall(SYS_flistxattr, from, memory->names, kAttributesBytes);
   if (size < 0) return errno == EOPNOTSUPP ? 0 : -1;
   for (const char* name = memory->names; name < memory->names + size; name += strlen(name) + 1) {
@@ -420,6 +432,7 @@ int Translate(int sys_errno) {
     case EOVERFLOW:
     case ESTALE:
     case EEXIST:
+    case EINVAL:  // An access list with somebody for whom the sandbox has no number.
       return EXDEV;
     default:
       return sys_errno;

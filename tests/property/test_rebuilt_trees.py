@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 from typing import Any
 
 import pytest
@@ -38,6 +39,13 @@ def error_of(call, *args):
 before, names = look(), sorted(os.listdir('.'))
 """
 
+STAYS = """
+said = error_of(os.rename, 'T', 'U')
+assert said == 'EXDEV', said
+assert look() == before, set(look()) ^ set(before)
+assert sorted(os.listdir('.')) == names
+"""
+
 
 def run(ws: Cli, code: str, *options: str) -> dict[str, Any]:
     document = ws.json(["exec", *options, "--", PYTHON, "-I", "-c", LOOK + code])
@@ -66,12 +74,41 @@ def test_what_cannot_be_given_its_owner_again_stays_where_it_is(
     if emptied:
         (tree.workspace / "T/S/E").rmdir()
     os.chown(tree.workspace / "T/S", uid, gid)
+    document = run(tree, STAYS)
+    assert tree.json(["changes", document["execution_id"]])["changes"] == []
+
+
+def acl(user: int) -> bytes:
+    """That of mode 0775, and rwx for one more user."""
+    none = 0xFFFFFFFF
+    entries = [(1, 7, none), (2, 7, user), (4, 7, none), (0x10, 7, none), (0x20, 5, none)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def test_a_directory_that_moves_takes_no_access_list_from_where_it_stands(tree: Cli) -> None:
+    top = tree.own(tree.workspace / "T")
+    for name in ("", "a"):
+        os.setxattr(top / name, "system.posix_acl_default", acl(USER))
+    os.setxattr(top / "a", "system.posix_acl_access", acl(USER))
+    (top / "S/E/inner").mkdir()
+    tree.own(top)
     document = run(tree, """
-said = error_of(os.rename, 'T', 'U')
-assert said == 'EXDEV', said
-assert look() == before, set(look()) ^ set(before)
-assert sorted(os.listdir('.')) == names
+for name in 'S', 'a':
+    before = look('T/' + name)
+    os.rename('T/' + name, 'T/new')
+    assert look('T/new') == before, set(look('T/new')) ^ set(before)
+    os.rename('T/new', 'T/' + name)
+    assert look('T/' + name) == before, set(look('T/' + name)) ^ set(before)
 """)
+    assert tree.json(["changes", document["execution_id"]])["changes"] == []
+
+
+@pytest.mark.parametrize("name", ["T/S", "T/S/E", "T/top"])
+def test_what_names_a_user_who_is_not_in_the_sandbox_stays_where_it_is(
+    tree: Cli, name: str
+) -> None:
+    os.setxattr(tree.workspace / name, "system.posix_acl_access", acl(GROUP))
+    document = run(tree, STAYS)
     assert tree.json(["changes", document["execution_id"]])["changes"] == []
 
 
