@@ -135,6 +135,7 @@ bool OpenPlace(unsigned caller, int dir, Place* place) {
   if (!IsPlainName(place->name)) return false;
   int base = -1;
   if (place->path[0] != '/') {
+    if (dir < 0 && dir != AT_FDCWD) return false;
     base = dir == AT_FDCWD ? OpenOfCaller(caller, "/cwd", -1, O_PATH)
                            : OpenOfCaller(caller, "/fd/", dir, O_PATH);
     if (base < 0) return false;

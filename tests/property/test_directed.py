@@ -266,6 +266,7 @@ assert fails(b'd', b'n' * 256) == 'ENAMETOOLONG'
 assert fails(b'd', b'n/' * 2048 + b'x') == 'ENAMETOOLONG'
 assert fails(b'd', b'x', 0, 99) == 'EBADF'
 assert fails(b'd', b'x', 0, os.open('a', os.O_RDONLY)) == 'ENOTDIR'
+for fd in (-1, -99, -101, -2**31): assert fails(b'd', b'x', 0, fd) == 'EBADF', fd
 assert fails(None, b'x') == 'EFAULT'
 os.symlink('d', 'link')
 assert fails(b'link/', b'x') == 'ENOTDIR'
