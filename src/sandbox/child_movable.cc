@@ -24,8 +24,10 @@ namespace {
 
 constexpr std::size_t kEntriesBytes = 32 << 10;
 constexpr std::size_t kAttributesBytes = 64 << 10;  // The kernel's own limit for both uses.
-// Names that are still to be looked at: those of one directory and of the ones above it.
-constexpr std::size_t kAgendaBytes = 512UL << 20;
+// For the names that are still to be looked at: those of one directory and of the ones above it.
+// The most that there is room for where address space is limited.
+constexpr std::size_t kMemoryBytesMax = 512UL << 20;
+constexpr std::size_t kMemoryBytesMin = 1UL << 20;
 constexpr int kNameAttemptsMax = 1000;
 constexpr unsigned kOwnerAll = S_IRWXU;
 constexpr const char* kAccessLists[] = {"system.posix_acl_access", "system.posix_acl_default"};
@@ -53,6 +55,7 @@ enum class Kind : std::uint8_t { kVisit, kLeave };
 // A stack of what remains to be done. Its memory is had by touching it.
 struct Agenda {
   char* bytes = nullptr;
+  std::size_t size = 0;
   std::size_t used = 0;
 };
 
@@ -60,7 +63,7 @@ struct Memory {
   char entries[kEntriesBytes];
   char names[kAttributesBytes];
   char value[kAttributesBytes];
-  char agenda[kAgendaBytes];
+  std::size_t size;  // Of all of it; the rest is the agenda.
 };
 
 // One walk over a tree. All descriptors are its own.
@@ -114,7 +117,7 @@ long Push(Agenda* agenda, Kind kind, const char* name, const Level* level) {
   const std::size_t name_size = strlen(name) + 1;
   const std::size_t level_size = level != nullptr ? sizeof(*level) : 0;
   const auto size = static_cast<std::uint32_t>(name_size + level_size + 1 + sizeof(std::uint32_t));
-  if (agenda->used + size > kAgendaBytes) return ChildFails(ENOMEM);
+  if (agenda->used + size > agenda->size) return ChildFails(ENOMEM);
   char* end = agenda->bytes + agenda->used;
   memcpy(end, name, name_size);
   end += name_size;
@@ -326,7 +329,8 @@ void LeaveAll(Walk* walk) {
 
 // Walks the tree `name` in `dir`.
 long WalkTree(Walk* walk, int dir, const char* name) {
-  walk->agenda = Agenda{walk->memory->agenda, 0};
+  Memory* memory = walk->memory;
+  walk->agenda = Agenda{reinterpret_cast<char*>(memory + 1), memory->size - sizeof(*memory), 0};
   walk->from = Open(dir, ".", O_PATH);
   if (walk->from < 0 || Push(&walk->agenda, Kind::kVisit, name, nullptr) < 0) return -1;
   long rc = 0;
@@ -432,6 +436,7 @@ int Translate(int sys_errno) {
     case EOVERFLOW:
     case ESTALE:
     case EEXIST:
+    case ENOMEM:  // `mv` needs less.
     case EINVAL:  // An access list with somebody for whom the sandbox has no number.
       return EXDEV;
     default:
@@ -458,6 +463,19 @@ long Rebuild(Memory* memory, int dir, const char* name) {
   return rc < 0 ? ChildFails(sys_errno) : 0;
 }
 
+Memory* TakeMemory() {
+  for (std::size_t size = kMemoryBytesMax; size >= kMemoryBytesMin; size /= 2) {
+    const long address = syscall(SYS_mmap, nullptr, size, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (address == -1) continue;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the system call gives it as a number.
+    auto* const memory = reinterpret_cast<Memory*>(address);
+    memory->size = size;
+    return memory;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 long MakeMovable(int dir, const char* name) {
@@ -468,13 +486,11 @@ long MakeMovable(int dir, const char* name) {
     return ChildFails(Translate(errno));
   }
   if (!S_ISDIR(status.st_mode)) return 0;
-  const long memory = syscall(SYS_mmap, nullptr, sizeof(Memory), PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == -1) return -1;
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): the system call gives it as a number.
-  const long rc = Rebuild(reinterpret_cast<Memory*>(memory), dir, name);
+  Memory* const memory = TakeMemory();
+  if (memory == nullptr) return ChildFails(EXDEV);
+  const long rc = Rebuild(memory, dir, name);
   const int sys_errno = errno;
-  syscall(SYS_munmap, memory, sizeof(Memory));
+  syscall(SYS_munmap, memory, memory->size);
   return rc < 0 ? ChildFails(sys_errno) : 0;
 }
 

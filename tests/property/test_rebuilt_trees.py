@@ -112,6 +112,18 @@ def test_what_names_a_user_who_is_not_in_the_sandbox_stays_where_it_is(
     assert tree.json(["changes", document["execution_id"]])["changes"] == []
 
 
+@pytest.mark.parametrize("kilobytes", [200_000, 100_000, 60_000])
+def test_a_limit_of_address_space_does_not_prevent_a_rename(tree: Cli, kilobytes: int) -> None:
+    command = ["--json", "exec", "--", PYTHON, "-I", "-c", LOOK + """
+os.rename('T', 'U')
+assert look('U') == before
+"""]
+    limited = ["sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh"]
+    with tree.start(command, under=limited) as process:
+        out, err = process.communicate(timeout=120)
+    assert json.loads(out)["status"] == "succeeded", (out, err)
+
+
 FILES = 100
 AT = 50  # No other process removes so many entries.
 
