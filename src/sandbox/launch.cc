@@ -201,6 +201,7 @@ class Launcher {
   Status Start();
   Result<PlanRun> Clone(const LoweredPlan& plan) const;
   Status Release(const Fd& sync);
+  Status ExplainRelease(const Status& failed);
   IdMaps Maps() const;
 
   const SandboxSpec& spec_;
@@ -301,7 +302,8 @@ Status Launcher::Start() {
   TRY(child_status.Close());
   state_->report = std::move(run.value().report);
   state_->sync = std::move(sync);
-  return Release(state_->sync);
+  const Status released = Release(state_->sync);
+  return released.ok() ? Ok() : ExplainRelease(released);
 }
 
 Result<PlanRun> Launcher::Clone(const LoweredPlan& plan) const {
@@ -323,6 +325,14 @@ Status Launcher::Release(const Fd& sync) {
   if (!privileged) state_->user_namespace = TRY(OpenUserNamespace(pid));
   if (!state_->cgroup->limits_cpu()) TRY(LimitProcessors(pid, spec_.limits.cpus));
   return SendMessage(sync, "G");
+}
+
+// A child that failed before we were ready for it is gone, which is all that we noticed. It knows
+// why. One that waits still has to be ended, so that its report does.
+Status Launcher::ExplainRelease(const Status& failed) {
+  TRY(state_->init->Kill());
+  TRY(AwaitPlan(state_->plan, state_->report));
+  return failed;
 }
 
 }  // namespace

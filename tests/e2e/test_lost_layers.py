@@ -136,6 +136,14 @@ def test_a_layer_that_cannot_be_made_stops_the_run(traced: Traced) -> None:
         assert_stopped(traced, inject, point.shown)
 
 
+# Its parent finds that it is gone, mostly before it reads why.
+def test_a_process_that_fails_before_its_parent_is_ready_says_why(traced: Traced) -> None:
+    for _ in range(5):
+        inject = ["-e", "trace=close_range", "-e", "inject=close_range:error=EACCES:when=1"]
+        said = assert_stopped(traced, inject, "close_range")
+        assert "start sandbox: close other descriptors: Permission denied" in said
+
+
 # The call is not made, and its caller is told that it worked.
 IGNORED = {
     "seccomp": "seccomp filter",  # The library that writes it finds out first.
