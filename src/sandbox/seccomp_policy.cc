@@ -389,7 +389,7 @@ constexpr const char* kRefused[] = {
 
 // What has no place in file work, whoever gets hold of a clerk. A clerk parses what a script left,
 // so it is denied what an attacker would want next.
-constexpr std::array<const char*, 38> kDenied = {"execve",
+constexpr std::array<const char*, 39> kDenied = {"execve",
                                                  "execveat",
                                                  "fork",
                                                  "vfork",
@@ -424,6 +424,7 @@ constexpr std::array<const char*, 38> kDenied = {"execve",
                                                  "userfaultfd",
                                                  "keyctl",
                                                  "add_key",
+                                                 "pidfd_getfd",
                                                  "process_vm_readv",
                                                  "process_vm_writev",
                                                  "reboot"};
