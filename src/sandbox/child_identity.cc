@@ -129,6 +129,8 @@ bool Holds(const ChildOp& op) {
   switch (static_cast<ChildFact>(op.number)) {
     case ChildFact::kIds:
       return HasIds(op.extra);
+    case ChildFact::kNoGroups:
+      return syscall(SYS_getgroups, 0, nullptr) == 0;
     case ChildFact::kNoNewPrivileges:
       return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
     case ChildFact::kNoCapabilities:

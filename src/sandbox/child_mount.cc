@@ -3,14 +3,20 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cstdint>
 
 #include "sandbox/child_steps.h"
 
 namespace bailiff {
 namespace {
 
+// Of mount_setattr(2), those that statfs(2) shows too, as the same numbers.
+constexpr std::uint64_t kShownFlags =
+    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 constexpr int kDetach = 2;  // MNT_DETACH; <sys/mount.h> and <linux/mount.h> do not go together.
 
 long WriteOnce(long fd, const ChildOp& op) {
@@ -51,8 +57,12 @@ long CheckIdentity(const ChildOp& op) {
 long SetMountFlags(long tree, std::uint64_t flags, unsigned recursive) {
   mount_attr attributes{};
   attributes.attr_set = static_cast<__u64>(flags);
-  return syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | recursive, &attributes,
-                 sizeof(attributes));
+  const long rc = syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | recursive, &attributes,
+                          sizeof(attributes));
+  struct statfs status = {};
+  if (rc < 0 || syscall(SYS_fstatfs, tree, &status) < 0) return -1;
+  const std::uint64_t shown = flags & kShownFlags;
+  return (static_cast<std::uint64_t>(status.f_flags) & shown) == shown ? 0 : ChildFails(EPERM);
 }
 
 long Configure(long context, const char* const* options) {
@@ -91,9 +101,14 @@ long Bind(const ChildOp& op) {
 // Both arguments "." stack the old root on the new one, from where it is detached: no directory
 // has to be made for it.
 long Pivot() {
+  struct stat wanted = {};
+  struct stat had = {};
+  if (syscall(SYS_newfstatat, AT_FDCWD, ".", &wanted, 0) < 0) return -1;
   if (syscall(SYS_pivot_root, ".", ".") < 0) return -1;
   if (syscall(SYS_umount2, ".", kDetach) < 0) return -1;
-  return syscall(SYS_chdir, "/");
+  if (syscall(SYS_chdir, "/") < 0 || syscall(SYS_newfstatat, AT_FDCWD, "/", &had, 0) < 0) return -1;
+  const bool is_root = had.st_dev == wanted.st_dev && had.st_ino == wanted.st_ino;
+  return is_root ? 0 : ChildFails(EPERM);
 }
 
 }  // namespace
@@ -121,7 +136,10 @@ long ChildMakeLink(const ChildOp& op) {
 
 long ChildMakeWhiteout(const ChildOp& op) {
   const int dir = SlotFd(op.from);
-  return syscall(SYS_mknodat, dir, op.path, S_IFCHR, 0);
+  if (syscall(SYS_mknodat, dir, op.path, S_IFCHR, 0) < 0) return -1;
+  struct stat status = {};
+  const long rc = syscall(SYS_newfstatat, dir, op.path, &status, AT_SYMLINK_NOFOLLOW);
+  return rc < 0 ? ChildFails(EPERM) : rc;
 }
 
 long ChildRemoveDir(const ChildOp& op) {

@@ -106,7 +106,8 @@ enum class ChildOpKind : std::uint8_t {
 
 // What must be true when the program starts, whatever the steps before it returned.
 enum class ChildFact : std::uint8_t {
-  kIds,  // Every uid and gid is `extra`.
+  kIds,       // Every uid and gid is `extra`.
+  kNoGroups,  // None besides.
   kNoNewPrivileges,
   kNoCapabilities,  // In no set.
   kSeccomp,         // A filter is in force.

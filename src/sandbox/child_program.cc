@@ -41,7 +41,11 @@ long SetLimit(const ChildOp& op) {
   if (syscall(SYS_prlimit64, 0, op.number, nullptr, &present) < 0) return -1;
   const rlim_t hard = op.extra < present.rlim_max ? op.extra : present.rlim_max;
   const rlimit limit{op.flags < hard ? op.flags : hard, hard};
-  return syscall(SYS_prlimit64, 0, op.number, &limit, nullptr);
+  rlimit set = {~limit.rlim_cur, ~limit.rlim_max};
+  if (syscall(SYS_prlimit64, 0, op.number, &limit, nullptr) < 0) return -1;
+  if (syscall(SYS_prlimit64, 0, op.number, nullptr, &set) < 0) return -1;
+  const bool is_set = set.rlim_cur == limit.rlim_cur && set.rlim_max == limit.rlim_max;
+  return is_set ? 0 : ChildFails(EPERM);
 }
 
 long PlaceStdio() {
@@ -74,7 +78,8 @@ long Exec(const ChildOp& op) {
 }  // namespace
 
 long ChildNewSession(const ChildOp& /*op*/) {
-  return syscall(SYS_setsid);
+  const long session = syscall(SYS_setsid);
+  return session == 0 ? ChildFails(EPERM) : session;
 }
 
 long ChildResetSignals(const ChildOp& /*op*/) {

@@ -224,6 +224,8 @@ void AddProof(const PlanInputs& inputs, Plan* plan) {
                      .what = std::string("prove that ") + what});
   };
   prove(ChildFact::kIds, "no other uid or gid is held");
+  // Without privilege they cannot be given up.
+  if (inputs.tier == Tier::kPrivileged) prove(ChildFact::kNoGroups, "no other group is held");
   prove(ChildFact::kNoNewPrivileges, "no_new_privs is set");
   prove(ChildFact::kNoCapabilities, "no capability is held");
   prove(ChildFact::kSeccomp, "the seccomp filter is in force");

@@ -137,6 +137,7 @@ TEST_P(PlanTest, HasWordsForEveryStep) {
 
 // What of a sandbox's facts is one of this process, which may itself be in a container.
 bool HoldsHere(ChildFact fact) {
+  if (fact == ChildFact::kNoGroups) return ::getgroups(0, nullptr) == 0;
   if (fact == ChildFact::kNoNewPrivileges) return ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
   return fact == ChildFact::kSeccomp && ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2;
 }
@@ -159,7 +160,8 @@ TEST_P(PlanTest, EachFactThatDoesNotHoldEndsThePlan) {
       EXPECT_THAT(ended, FailsWith(ErrorCode::kPermissionDenied)) << step.what;
     }
   }
-  EXPECT_EQ(facts, GetParam().network == Network::kNone ? 5 : 4);
+  const int with_groups = GetParam().tier == Tier::kPrivileged ? 1 : 0;
+  EXPECT_EQ(facts, (GetParam().network == Network::kNone ? 5 : 4) + with_groups);
 }
 
 TEST_P(PlanTest, AReportThatCannotBeTrueIsAnError) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,6 +16,9 @@
 namespace bailiff {
 namespace {
 
+// Those that statfs(2) shows too, as the same numbers.
+constexpr std::uint64_t kShownAttributes =
+    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 constexpr std::size_t kMountInfoBytesMax = 16UL << 20;
 
 // Up to the next `separator`, which goes as well.
@@ -77,7 +81,11 @@ Status SetMountAttributes(const Fd& mount, std::uint64_t attributes, const Fd* u
     wanted.userns_fd = static_cast<__u64>(user_namespace->get());
   }
   if (::syscall(SYS_mount_setattr, mount.get(), "", AT_EMPTY_PATH, &wanted, sizeof(wanted)) == 0) {
-    return Ok();
+    struct statfs status = {};
+    if (::fstatfs(mount.get(), &status) != 0) return Error::FromErrno(errno, "look at mount");
+    const std::uint64_t shown = attributes & kShownAttributes;
+    if ((static_cast<std::uint64_t>(status.f_flags) & shown) == shown) return Ok();
+    return Error(ErrorCode::kPermissionDenied, "set mount attributes: they were not set");
   }
   const bool idmap = (attributes & MOUNT_ATTR_IDMAP) != 0;
   if (idmap && errno == EINVAL) {

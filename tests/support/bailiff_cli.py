@@ -94,7 +94,7 @@ class Cli:
         self.state = state
         self.binary = binary
         self.home = state.parent
-        self.groups: list[int] = []  # Of an ordinary user, besides its own.
+        self.groups: list[int] = []  # Besides its own.
 
     @property
     def is_privileged(self) -> bool:
@@ -130,6 +130,8 @@ class Cli:
         } | options  # fmt: skip
         if self.uid != os.geteuid():
             options |= {"user": self.uid, "group": self.uid, "extra_groups": self.groups}
+        elif self.groups:
+            options |= {"extra_groups": self.groups}
         command = [str(self.binary), "--workspace", str(self.workspace), "--state", str(self.state)]
         return subprocess.Popen([*under, *command, *args], **options)
 
