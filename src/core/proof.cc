@@ -61,7 +61,10 @@ std::string KindOf(std::string_view name) {
 // end with that. Root may make them everywhere it sees them, whatever session it is in.
 Result<std::string> StandingAmongCgroups() {
   const Fd namespaces = TRY(OpenPath("/proc/self/ns", O_PATH | O_DIRECTORY));
+  const std::string users =
+      TRY(ReadLink(namespaces, "user"));  // A container's root is not the host's.
   std::string text = TRY(ReadLink(namespaces, "cgroup"));
+  text += "\n" + users;
   if (!TRY(IsPrivileged())) text += "\n" + PlaceAmongCgroups(TRY(ReadText("/proc/self/cgroup")));
   return text;
 }
@@ -286,13 +289,14 @@ Result<Demands> DemandsOf(Context& context, const std::string& text) {
   Demands demands;
   // Whether ids can be mapped here is found out by each launch: no proof is needed for that.
   demands.own_uid = std::erase(wanted, "own-uid") > 0;
+  if (demands.own_uid) wanted.emplace_back("ns");
   const auto read = [&]() -> Result<std::optional<Proof>> {
     const std::vector<Proof> proofs = TRY(ReadProofs(context));
     if (proofs.empty()) return std::optional<Proof>();
     return FindProof(proofs, TRY(Circumstances()));
   };
   std::optional<Proof> proof = TRY(read());
-  if (!proof.has_value() && wanted.empty() && !demands.own_uid) return demands;
+  if (!proof.has_value() && wanted.empty()) return demands;
   // What was missing then may have been mended since.
   const bool proved =
       proof.has_value() && std::all_of(wanted.begin(), wanted.end(), [&](const std::string& word) {

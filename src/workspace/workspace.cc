@@ -27,9 +27,10 @@ constexpr std::size_t kCasesMax = 100'000;
 constexpr std::array<const char*, 4> kLayout = {"projects", "Tools", "Database", "Reports"};
 
 // Directories that no one means when they ask for a workspace. Those below them may be meant.
-constexpr std::array<std::string_view, 17> kSystemDirs = {
-    "/",    "/bin",  "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc",
-    "/run", "/sbin", "/sys",  "/tmp", "/usr", "/var",  "/mnt", "/opt"};
+constexpr std::array<std::string_view, 21> kSystemDirs = {
+    "/",      "/bin", "/boot", "/dev",  "/etc",  "/home",    "/lib",
+    "/lib64", "/mnt", "/opt",  "/proc", "/root", "/run",     "/sbin",
+    "/srv",   "/sys", "/tmp",  "/usr",  "/var",  "/var/lib", "/var/tmp"};
 
 struct IdentityFile {
   std::string id;

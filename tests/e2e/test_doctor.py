@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -238,6 +239,20 @@ def test_a_user_without_cgroups_cannot_demand_them(bench: Bench) -> None:
     own = cli.run(["--json", "exec", "--require", "own-uid", "--", *SAYS_IT_RAN])
     assert_stopped(own, "own-uid: there is no uid of its own, which this run demands")
     remove_tree(cli.home)
+
+
+def with_little_address_space() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (450 << 20, 450 << 20))
+
+
+def test_an_own_uid_is_not_had_without_the_layers(privileged: Cli) -> None:
+    """Too little for the probe that would show what holds of memory: nothing is proved."""
+    demand = ["exec", "--require", "own-uid", "--", *SAYS_IT_RAN]
+    for _ in range(2):  # What the first one left behind is no proof for the second.
+        answer = run_after(with_little_address_space, privileged, demand)
+        assert answer.exit == 125 and answer.stdout == b"", answer
+        assert b"--require 'own-uid': 'ns' does not hold here" in answer.stderr, answer
+    privileged.ok(demand)
 
 
 def assert_stopped(answer: Answer, says: str) -> None:

@@ -21,7 +21,7 @@ def at(cli: Cli, workspace: Path, state: Path | None = None) -> Cli:
     return Cli(cli.tier, workspace, state or cli.state, cli.binary)
 
 
-@pytest.mark.parametrize("path", ["/", "/tmp", "/etc", "/usr/share/bailiff-workspace"])
+@pytest.mark.parametrize("path", ["/", "/tmp", "/root", "/var/lib", "/etc", "/usr/share/bailiff-workspace"])
 def test_a_system_directory_is_no_workspace(bench: Bench, tier: str, path: str) -> None:
     cli = bench.cli(tier)
     before = sorted(os.listdir("/"))
