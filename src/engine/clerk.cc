@@ -83,6 +83,15 @@ Status DenySystemCalls() {
   return FromCall(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), "seccomp");
 }
 
+// Which boot this is, so that a quarantine can be told from that of an earlier one.
+constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
+
+Status Allow(const Fd& ruleset, std::uint64_t access, const Fd& place) {
+  const LandlockPathRule rule{access, place.get()};
+  return FromCall(::syscall(SYS_landlock_add_rule, ruleset.get(), kLandlockRulePath, &rule, 0),
+                  "landlock_add_rule");
+}
+
 // Landlock's first version refuses every rename from one directory to another, so it is of no use
 // here.
 Status ConfineFiles(const std::vector<const Fd*>& places) {
@@ -96,10 +105,10 @@ Status ConfineFiles(const std::vector<const Fd*>& places) {
     struct stat info {};
     TRY(FromCall(::fstat(place->get(), &info), "fstat"));
     if (!S_ISDIR(info.st_mode)) continue;
-    const LandlockPathRule rule{handled & ~kFsExecute, place->get()};
-    TRY(FromCall(::syscall(SYS_landlock_add_rule, ruleset.get(), kLandlockRulePath, &rule, 0),
-                 "landlock_add_rule"));
+    TRY(Allow(ruleset, handled & ~kFsExecute, *place));
   }
+  const Fd boot_id = TRY(OpenPath(kBootId, O_PATH));
+  TRY(Allow(ruleset, kFsReadFile, boot_id));
   return FromCall(::syscall(SYS_landlock_restrict_self, ruleset.get(), 0),
                   "landlock_restrict_self");
 }

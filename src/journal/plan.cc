@@ -168,7 +168,9 @@ class Planner {
     if (moved != nullptr && moved->op == ChangeOp::kMove) return;
     const bool weak = stability_ == Stability::kWeak;
     Step& step = Add(weak ? StepKind::kReplace : StepKind::kExchange, i, change.path);
-    step.store = Source(i);
+    // A replacement cannot be taken back to where it was kept: a copy of it is used.
+    const bool copied = weak && change.Has(ChangeFlag::kRestored);
+    step.store = copied ? Staged("new-", i) : Source(i);
     step.slot = NextSlot();
     step.before = *change.base;
   }

@@ -89,6 +89,7 @@ class Preparer {
           TRY(PrepareArrival(change, &step));
           break;
         case StepKind::kReplace:
+          if (change.Has(ChangeFlag::kRestored)) TRY(CopyRestored(change, step));
           TRY(PrepareArrival(change, &step));
           TRY(KeepBase(change, &step));
           break;
@@ -179,11 +180,36 @@ class Preparer {
       if (linked) return Ok();
     }
     TRY(GiveToOwner(to, change));
-    const bool is_link = change.type == EntryType::kSymlink;
-    const Fd kept = TRY(OpenEntry(to, is_link ? O_PATH : O_RDONLY | O_NONBLOCK));
-    if (!is_link) TRY(SetMode(kept, change.base->mode));
-    TRY(SetMtime(kept, change.base->mtime_ns));
-    return is_link ? Ok() : Fsync(kept);
+    return Complete(to, change.type, change.base->mode, change.base->mtime_ns);
+  }
+
+  // What was kept stays there, so that a rollback which is undone can be tried again.
+  Status CopyRestored(const Change& change, const Step& step) {
+    const Entry from = TRY(OpenParent(dirs_.private_dir, change.content.path));
+    const Entry to = TRY(OpenParent(dirs_.private_dir, step.store));
+    const std::optional<struct stat> kept = TRY(StatAt(from.dir, from.name));
+    if (!kept.has_value()) return NotAsDecided(change, "it is gone");
+    Before("copy", change.path);
+    if (change.type == EntryType::kSymlink) {
+      TRY(RemoveTree(to.dir, to.name));
+      TRY(MakeSymlink(to.dir, to.name, change.link_target));
+    } else {
+      const Fd file = TRY(OpenEntry(from, O_RDONLY | O_NONBLOCK));
+      const std::string digest = TRY(CopyVerified(file, file, to));
+      if (digest != change.sha256) return NotAsDecided(change, "other bytes");
+    }
+    if (::geteuid() == 0) TRY(SetOwner(to, kept->st_uid, kept->st_gid));
+    return Complete(to, change.type, change.mode, change.mtime_ns);
+  }
+
+  // Mode and time of a copy, which reaches the disk with them.
+  static Status Complete(const Entry& copy, EntryType type, std::uint32_t mode,
+                         std::int64_t mtime_ns) {
+    const bool is_link = type == EntryType::kSymlink;
+    const Fd file = TRY(OpenEntry(copy, is_link ? O_PATH : O_RDONLY | O_NONBLOCK));
+    if (!is_link) TRY(SetMode(file, mode));
+    TRY(SetMtime(file, mtime_ns));
+    return is_link ? Ok() : Fsync(file);
   }
 
   Result<std::string> LinkOrCopyBase(const Change& change, const Entry& to, bool* linked) const {

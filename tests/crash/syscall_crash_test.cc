@@ -1,3 +1,4 @@
+#include <iostream>
 #include <map>
 #include <memory>
 
@@ -130,6 +131,9 @@ class RollbackScene : public CommitScene {
   int Act() override {
     const Result<Rollback> rollback = BuildRollback(tree_.dirs(), kCommitId, kRollbackId);
     if (!rollback.ok()) return kRefused + static_cast<int>(rollback.error().code());
+    for (const PathProblem& problem : rollback.value().conflicts) {
+      std::cerr << "rollback: " << problem.path << ": " << problem.reason << "\n";
+    }
     if (!rollback.value().conflicts.empty()) return kConflict;
     return ExitStatusOf(CommitAll(tree_, rollback.value().set, options_));
   }

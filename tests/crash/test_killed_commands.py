@@ -29,6 +29,7 @@ CALLS = ("write,pwrite64,ftruncate,fallocate,rename,renameat,renameat2,link,link
 TROUBLES = ("killed", "all killed", "EIO", "ENOSPC", "EDQUOT", "EINTR")
 FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
 SEED = int(os.environ.get("BAILIFF_TESTS_SEED") or 1)
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 POINTS = 12 if FULL else 1  # For each action and trouble.
 
 CHANGES = """
@@ -158,6 +159,8 @@ def restart(cli: Cli) -> None:
     mark = cli.state / "journal" / "quarantine"
     if not os.path.lexists(mark):  # It may be a link to a boot id.
         return
+    text = os.readlink(mark) if mark.is_symlink() else mark.read_text()
+    assert text.splitlines()[0] == BOOT_ID, text
     before = contents(cli)
     assert cli.run(["gc"]).exit != 0
     assert contents(cli) == before
@@ -324,6 +327,19 @@ class Collect(Rollback):
 def lengths() -> dict[str, int]:
     """How many points an action has, by its name and the calls."""
     return {}
+
+
+def test_a_quarantine_ends_with_the_boot(bench: Bench, tier: str) -> None:
+    cli = bench.workspace(tier)
+    mark = cli.state / "journal" / "quarantine"
+    mark.write_text(f"{BOOT_ID}\nthe reason")
+    os.chown(mark, cli.uid, cli.uid)
+    answer = cli.run(["gc"])
+    assert answer.exit == 125 and b"quarantined since the disk failed (the reason)" in answer.stderr
+    mark.write_text("another boot\nthe reason")
+    cli.ok(["gc"])
+    assert not mark.exists()
+    remove_tree(cli.home)
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
