@@ -57,7 +57,8 @@ struct CommitReport {
 //
 // Errors: kInvalidArgument for a wrong digest; kResourceExhausted when the disk is full; kIo, after
 //         which Recover() must run before another commit. After any other than kIo nothing is
-//         applied, no journal is left, and the same set may be committed again.
+//         applied, no journal is left, and the same set may be committed again. That is a conflict
+//         where a file was put aside and back, has another ctime for it, and nobody read its base.
 Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::string_view digest,
                             const CommitOptions& options = {});
 

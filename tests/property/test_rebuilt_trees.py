@@ -66,7 +66,8 @@ def tree(ws: Cli) -> Cli:
     return ws
 
 
-@pytest.mark.parametrize(("uid", "gid"), [(USER, GROUP), (0, 0), (0, USER)])
+@pytest.mark.parametrize(("uid", "gid"), [(USER, GROUP), (0, 0), (0, USER)],
+                         ids=["other-group", "root", "user-group"])  # fmt: skip
 @pytest.mark.parametrize("emptied", [False, True], ids=["filled", "empty"])
 def test_what_cannot_be_given_its_owner_again_stays_where_it_is(
     tree: Cli, uid: int, gid: int, emptied: bool
