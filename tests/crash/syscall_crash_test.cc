@@ -115,6 +115,17 @@ class CommitScene : public Scene {
   }
 
  protected:
+  // Another writer, when the commit sends itself SIGUSR1, changes a file: all is undone.
+  int CommitAndMeetAnother() {
+    CommitOptions options = options_;
+    const std::string moment = options_.assume_weak ? "replace hard1" : "exchange hard1";
+    options.before_step = [moment](std::string_view step) {
+      if (step == moment) ::raise(SIGUSR1);
+    };
+    return ExitStatusOf(CommitAll(tree_, set_, options));
+  }
+  void BeAnother() const { tree_.File("script.sh", "theirs", 0644, kOldTime); }
+
   virtual int Again() { return CommitScene::Act(); }
   virtual std::string id() const { return kCommitId; }
 
@@ -147,16 +158,9 @@ class RollbackScene : public CommitScene {
 class UndoScene : public CommitScene {
  public:
   explicit UndoScene(bool weak) : CommitScene(weak) {}
-  int Act() override {
-    CommitOptions options = options_;
-    const std::string moment = options_.assume_weak ? "replace hard1" : "exchange hard1";
-    options.before_step = [moment](std::string_view step) {
-      if (step == moment) ::raise(SIGUSR1);
-    };
-    return ExitStatusOf(CommitAll(tree_, set_, options));
-  }
+  int Act() override { return CommitAndMeetAnother(); }
   void Meanwhile() override {
-    tree_.File("script.sh", "theirs", 0644, kOldTime);
+    BeAnother();
     interfered_ = true;
   }
   void Check(int status) override {
@@ -182,17 +186,14 @@ class UndoScene : public CommitScene {
 };
 
 // A commit that is tried again after an attempt that was undone.
-class RetryScene : public UndoScene {
+class RetryScene : public CommitScene {
  public:
-  explicit RetryScene(bool weak) : UndoScene(weak) {
+  explicit RetryScene(bool weak) : CommitScene(weak) {
     RunWithFault(
-        {}, [&] { return UndoScene::Act(); }, [&] { UndoScene::Meanwhile(); });
+        {}, [&] { return CommitAndMeetAnother(); }, [&] { BeAnother(); });
     tree_.File("script.sh", "#!", 0644, kOldTime);
     EXPECT_EQ(tree_.Snapshot(), before_);
   }
-  int Act() override { return CommitScene::Act(); }
-  void Meanwhile() override {}
-  void Check(int status) override { CommitScene::Check(status); }
 };
 
 // Recovery of a commit that was killed at its n-th call.
