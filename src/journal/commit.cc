@@ -73,11 +73,26 @@ Status MarkRolledBack(const Fd& journal, const std::string& id) {
   return file.AppendRolledBack();
 }
 
+// What was restored by another name or a copy of it, and need not be kept any longer.
+Status RemoveRestored(const Fd& private_dir, const Begin& begin) {
+  for (const Step& step : begin.steps) {
+    if (step.kind != StepKind::kReplace) continue;
+    const Change& change = begin.set.changes[step.change];
+    if (!change.Has(ChangeFlag::kRestored)) continue;
+    const Result<Entry> kept = OpenParent(private_dir, change.content.path);
+    if (!kept.ok() && IsGoneParent(kept.error())) continue;
+    if (!kept.ok()) return kept.error();
+    TRY(RemoveTree(kept.value().dir, kept.value().name));
+  }
+  return Ok();
+}
+
 // What remains to be done for a commit that is applied. Its staging directory goes last: while it
 // is there, Recover() does this again.
-Status EndApplied(const JournalDirs& dirs, const std::string& id, const std::string& rolls_back) {
-  if (IsId(rolls_back)) TRY(MarkRolledBack(dirs.journal, rolls_back));
-  return DiscardStaged(dirs, id);
+Status EndApplied(const JournalDirs& dirs, const Begin& begin) {
+  if (IsId(begin.rolls_back)) TRY(MarkRolledBack(dirs.journal, begin.rolls_back));
+  TRY(RemoveRestored(dirs.private_dir, begin));
+  return DiscardStaged(dirs, begin.set.id);
 }
 
 // Does what was decided, or undoes it: the part that Commit() and Recover() share.
@@ -198,7 +213,7 @@ class Execution {
     Before("write applied record");
     TRY(file_.AppendApplied(left));
     Before("mark as rolled back");
-    return EndApplied(dirs_, begin_.set.id, begin_.rolls_back);
+    return EndApplied(dirs_, begin_);
   }
 
   // By change: what has come to its path, if anything has.
@@ -370,7 +385,7 @@ Status SweepStages(const JournalDirs& dirs, const Fd& holder) {
         state.value() == JournalState::kApplied || state.value() == JournalState::kRolledBack;
     if (applied) {
       const Journal journal = TRY(ReadJournal(dirs.journal, id));
-      TRY(EndApplied(dirs, id, journal.begin.rolls_back));
+      TRY(EndApplied(dirs, journal.begin));
     }
     if (state.value() == JournalState::kUndone) TRY(RemovePrepared(dirs, id));
   }

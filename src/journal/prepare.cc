@@ -194,6 +194,9 @@ class Preparer {
       TRY(RemoveTree(to.dir, to.name));
       TRY(MakeSymlink(to.dir, to.name, change.link_target));
     } else {
+      TRY(RemoveTree(to.dir, to.name));
+      const bool linked = TRY(LinkWhereItCan(from, to));
+      if (linked) return Ok();  // So that it is, again, a name of what it was a name of.
       const Fd file = TRY(OpenEntry(from, O_RDONLY | O_NONBLOCK));
       const std::string digest = TRY(CopyVerified(file, file, to));
       if (digest != change.sha256) return NotAsDecided(change, "other bytes");
@@ -215,14 +218,14 @@ class Preparer {
   Result<std::string> LinkOrCopyBase(const Change& change, const Entry& to, bool* linked) const {
     const Fd base = TRY(BaseOf(change));
     if (!base.valid()) return Error(ErrorCode::kNotFound, "is gone");
-    *linked = TRY(LinkBase(change, to));
+    const Entry from = TRY(OpenParent(dirs_.workspace, change.base_path()));
+    *linked = TRY(LinkWhereItCan(from, to));
     return *linked ? HashFile(base) : CopyVerified(base, base, to);
   }
 
   // False where the file system has no links.
-  Result<bool> LinkBase(const Change& change, const Entry& to) const {
+  Result<bool> LinkWhereItCan(const Entry& from, const Entry& to) const {
     if (options_.assume_weak) return false;
-    const Entry from = TRY(OpenParent(dirs_.workspace, change.base_path()));
     const Status linked = Link(from.dir, from.name, to.dir, to.name);
     if (linked.ok()) return true;
     constexpr std::array<int, 5> kNoLinks = {ENOSYS, EPERM, EOPNOTSUPP, EMLINK, ENOENT};

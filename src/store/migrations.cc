@@ -75,18 +75,18 @@ constexpr std::int64_t kApplicationId = 1113680236;  // "Bail" in ASCII.
 constexpr Sql kSteps[] = {kInitialSchema};
 constexpr std::int64_t kVersion = std::size(kSteps);
 
-Result<std::int64_t> Number(const Connection& connection, Sql sql) {
-  Statement statement = TRY(connection.Prepare(sql));
-  const bool has_row = TRY(statement.Step());
-  CHECK(has_row);
-  return statement.Int(0);
-}
-
 // Returns the version. Refuses what is not ours to touch.
 Result<std::int64_t> CheckVersion(const Connection& connection) {
-  const std::int64_t version = TRY(Number(connection, "PRAGMA user_version"));
-  const std::int64_t application = TRY(Number(connection, "PRAGMA application_id"));
-  const std::int64_t objects = TRY(Number(connection, "SELECT count(*) FROM sqlite_schema"));
+  // In one statement: another process may be making the database between two.
+  Statement statement =
+      TRY(connection.Prepare("SELECT (SELECT count(*) FROM sqlite_schema),"
+                             " (SELECT user_version FROM pragma_user_version),"
+                             " (SELECT application_id FROM pragma_application_id)"));
+  const bool has_row = TRY(statement.Step());
+  CHECK(has_row);
+  const std::int64_t objects = statement.Int(0);
+  const std::int64_t version = statement.Int(1);
+  const std::int64_t application = statement.Int(2);
   const bool is_new = version == 0 && application == 0 && objects == 0;
   if (!is_new && (application != kApplicationId || version <= 0)) {
     return Error(
