@@ -7,14 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bailiff_cli import TIERS, Bench, Cli, cannot_run
+from bailiff_cli import ON_FUSE, TIERS, Bench, Cli, cannot_run
 from e2e_tools import python
 
 SYNC = re.compile(r"(?:fsync|fdatasync|syncfs)\(\d+<([^>]*)>")
 # By the last part of the path of what is synced, without the ids in it.
 DISCARD_SYNCS = ["00000001.jsonl", "00000001.jsonl", "record-", "script_execution_logs",
                  "bailiff.db-wal", "state"]  # fmt: skip
-COMMIT_SYNCS_MAX = 25
+# On FUSE content is copied into .bailiff first, and what is replaced as well.
+COMMIT_SYNCS_MAX = 27 if ON_FUSE else 25
 MIB = 1 << 20
 
 
@@ -66,7 +67,7 @@ def test_no_process_is_moved_into_its_cgroup_by_another(bench: Bench) -> None:
     lines = traced(cli, "openat,write", ["exec", "--mode", "discard", "--", "/bin/true"])
     assert not [line for line in lines if "cgroup.procs" in line and "O_WRONLY" in line]
     moved = [line for line in lines if re.search(r"write\(\d+<[^>]*/tasks>", line)]
-    assert all('>, "0", 1)' in line for line in moved), moved
+    assert all('>, "0", 1' in line for line in moved), moved  # strace may cut a line after that.
 
 
 def test_moves_copy_nothing(bench: Bench) -> None:
