@@ -1,7 +1,7 @@
 # What people and CI run. CMake and Ninja do the work; this file only says with which options.
 #
 #   make            release build, build/bailiff
-#   make test       install what is missing, build, run every test
+#   make test       install what is missing, build, run every suite
 #   make help       the other targets
 #
 # Works as root; otherwise only the installation of packages asks for sudo.

@@ -47,6 +47,9 @@ LINK_DEFINITION = re.compile(r"^[ \t]*\[[^\]]+\]:[ \t]*<?(\S+?)>?[ \t]*$", re.MU
 FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.DOTALL | re.MULTILINE)
 INLINE_CODE = re.compile(r"`[^`\n]*`")
 
+# A type with a body, outside of any other: one name, one type, or the linker joins their members.
+TYPE = re.compile(r"^(?:class|struct)\s+(?:\[\[\w+\]\]\s+)?(\w+)[^;{()]*\{", re.MULTILINE)
+
 GTEST = re.compile(r"^\s*(?:TYPED_)?TEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)", re.MULTILINE)
 GTEST_NAME = re.compile(r"^[A-Z]\w*\.(\*|[A-Z]\w*)$")
 GUARANTEE_FILES = ("README.md", "SECURITY.md")
@@ -136,6 +139,21 @@ def check_cxx(name, text):
     yield from check_comment_share(name, code, comments)
 
 
+def is_public_header(name):
+    return name.suffix == ".h" and name.parts[0] == "src" and not name.stem.endswith("_test")
+
+
+def check_types(root, headers):
+    """No linker tells of two types of one name, whose members it takes for the same."""
+    first = {}
+    for name in headers:
+        code, _ = split_cxx((root / name).read_text(encoding="utf-8", errors="replace"))
+        for match in TYPE.finditer(code):
+            known = first.setdefault(match.group(1), name)
+            if known != name:
+                yield f"{name}:{line_of(code, match.start())}: {match.group(1)} is defined in {known} too"
+
+
 def check_links(root, name, text):
     """A relative link must lead to something in the tree."""
     prose = FENCE.sub(lambda match: blank(match.group(0)), text)
@@ -211,6 +229,7 @@ def files_of(root):
 def findings(root):
     files = files_of(root)
     index = TestIndex(root, files)
+    yield from check_types(root, [name for name in files if is_public_header(name)])
     for name in files:
         if name.suffix not in CODE | {".md"}:
             continue

@@ -84,6 +84,12 @@ def test_a_kept_rule_is_not_reported(tmp_path, name, text):
     assert findings(tmp_path, {name: text}) == []
 
 
+def test_two_headers_may_not_define_one_type(tmp_path):
+    found = findings(tmp_path, {"src/a/a.h": "struct Seen {\n};\nclass Fd;\n",
+                                "src/b/b.h": "class Seen : A {\n};\nclass Fd;\n"})
+    assert found == ["src/b/b.h:1: Seen is defined in src/a/a.h too"]
+
+
 def test_a_guarantee_may_name_tests_that_exist(tmp_path):
     table = ("| a | `FdTest.Closes`, `FdTest.*`, `fd_test.cc` |\n"
              "| b | `tests/e2e/test_x.py::test_y` |\n")

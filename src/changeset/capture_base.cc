@@ -76,7 +76,7 @@ Result<std::vector<std::string>> Base::List(const std::string& path) {
   return names;
 }
 
-Result<Fd> Base::OpenToRead(const std::string& path) {
+Result<Fd> Base::OpenToRead(const std::string& path) const {
   const Entry entry = TRY(OpenParent(*root_, path));
   // O_NONBLOCK: a FIFO that took the place must not hold us.
   Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));

@@ -38,9 +38,9 @@ class Base {
   // Names in the directory `path`, sorted; none when it is missing.
   Result<std::vector<std::string>> List(const std::string& path);
 
-  // Opens a regular file or directory to read. Errors: kConflict when the entry is no longer one;
-  // as OpenParent().
-  Result<Fd> OpenToRead(const std::string& path);
+  // Opens a regular file or directory to read. May be called by several threads. Errors: kConflict
+  // when the entry is no longer one; as OpenParent().
+  Result<Fd> OpenToRead(const std::string& path) const;
 
   // HandleAt() of `path`; empty too when it is missing.
   Result<std::string> Handle(const std::string& path);

@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <optional>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -19,6 +22,10 @@ namespace bailiff {
 namespace {
 
 constexpr const char* kStageName = "stage";
+
+// Of files, for one thread. Fewer are staged sooner than threads are made.
+constexpr std::size_t kShareMin = 256;
+constexpr std::size_t kThreadsMax = 4;
 
 class Stager {
  public:
@@ -37,12 +44,11 @@ class Stager {
   Status Stage(std::vector<Draft>* drafts) {
     owner_ = TRY(Stat(base_.root()));
     for (Draft& draft : *drafts) {
-      if (draft.bytes == Draft::Bytes::kNone) continue;
-      if (!dir_.valid()) TRY(MakeStageDir());
-      Status staged = StageOne(draft.bytes, &draft.change);
-      if (staged.ok()) continue;
-      return std::move(staged).error().WithContext(
-          "stage " + EscapeForTerminal(draft.change.path, Lines::kSingle));
+      if (draft.bytes != Draft::Bytes::kNone) work_.push_back(&draft);
+    }
+    if (!work_.empty()) {
+      TRY(MakeStageDir());
+      TRY(StageAll());
     }
     armed_ = false;
     return Ok();
@@ -64,25 +70,57 @@ class Stager {
     return Ok();
   }
 
-  Status StageOne(Draft::Bytes bytes, Change* change) {
+  // Reading, hashing and making files take a processor each.
+  Status StageAll() {
+    const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
+    const std::size_t threads =
+        std::min({cores, kThreadsMax, (work_.size() + kShareMin - 1) / kShareMin});
+    std::vector<Status> statuses(threads, Ok());
+    {
+      std::vector<std::jthread> others;
+      for (std::size_t i = 1; i < threads; ++i) {
+        others.emplace_back([this, &statuses, i] { statuses[i] = StageShare(); });
+      }
+      statuses[0] = StageShare();
+    }
+    for (Status& status : statuses) TRY(std::move(status));
+    return Ok();
+  }
+
+  // Takes one file after the other, until none is left or a thread has failed.
+  Status StageShare() {
+    ParentCache parents(upper_);
+    for (;;) {
+      const std::size_t number = next_.fetch_add(1);
+      if (number >= work_.size()) return Ok();
+      Draft& draft = *work_[number];
+      Status staged = StageOne(&parents, std::to_string(number), draft.bytes, &draft.change);
+      if (staged.ok()) continue;
+      next_ = work_.size();
+      return std::move(staged).error().WithContext(
+          "stage " + EscapeForTerminal(draft.change.path, Lines::kSingle));
+    }
+  }
+
+  Status StageOne(ParentCache* parents, const std::string& name, Draft::Bytes bytes,
+                  Change* change) {
     const bool replaces = change->op == ChangeOp::kModify;
     Fd base_file;
     if (replaces) base_file = TRY(base_.OpenToRead(change->base_path()));
     Fd upper_file;
     if (bytes == Draft::Bytes::kUpper) {
-      const Entry entry = TRY(OpenParent(upper_, change->path));
-      upper_file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
+      const Entry* entry = TRY(parents->Open(change->path));
+      upper_file = TRY(OpenEntry(*entry, O_RDONLY | O_NONBLOCK));
     }
-    const Entry target{TRY(OpenDirBeneath(dir_, "")), std::to_string(next_++)};
-    Fd staged = TRY(OpenEntry(target, O_CREAT | O_EXCL | O_WRONLY, 0600));
+    Fd staged = TRY(OpenEntry(dir_, name, O_CREAT | O_EXCL | O_WRONLY, change->mode));
     change->sha256 = TRY(CopyContent(upper_file.valid() ? upper_file : base_file, staged));
     if (replaces) TRY(CopyBaseXattrs(base_file, staged));
     TRY(SetMetadata(*change, staged));
     TRY(staged.Close());  // Some file systems tell only now what they could not write.
 
-    std::optional<Identity> identity = TRY(IdentityAt(dir_, target.name));
+    std::optional<Identity> identity = TRY(IdentityAt(dir_, name));
     CHECK(identity.has_value());
-    change->content.path = std::string(kStageName) + "/" + id_ + "/" + target.name;
+    change->content.path = std::string(kStageName) + "/" + id_ + "/" + name;
     change->content.identity = std::move(*identity);
     change->content.identity.sha256 = change->sha256;
     return Ok();
@@ -93,23 +131,27 @@ class Stager {
     const bool replaces = change.base.has_value();
     const uid_t uid = replaces ? change.base->uid : owner_.st_uid;
     const gid_t gid = replaces ? change.base->gid : owner_.st_gid;
-    if (::geteuid() == 0 && ::fchown(staged.get(), uid, gid) != 0) {
-      return Error::FromErrno(errno, "chown");
+    const struct stat now = TRY(Stat(staged));
+    const bool gives = ::geteuid() == 0 && (now.st_uid != uid || now.st_gid != gid);
+    if (gives && ::fchown(staged.get(), uid, gid) != 0) return Error::FromErrno(errno, "chown");
+    const bool sets_mode = gives || (now.st_mode & 07777) != change.mode;
+    if (sets_mode && ::fchmod(staged.get(), change.mode) != 0) {
+      return Error::FromErrno(errno, "chmod");
     }
-    if (::fchmod(staged.get(), change.mode) != 0) return Error::FromErrno(errno, "chmod");
     const timespec times[2] = {ToTimespec(change.mtime_ns), ToTimespec(change.mtime_ns)};
     if (::futimens(staged.get(), times) != 0) return Error::FromErrno(errno, "utimens");
     return Ok();
   }
 
   const Fd& upper_;
-  Base& base_;
+  const Base& base_;
   const Fd& holder_;
   std::string id_;
   struct stat owner_ {};
   Fd dir_;
   bool armed_ = false;
-  std::uint64_t next_ = 0;
+  std::vector<Draft*> work_;           // Each is named by its number.
+  std::atomic<std::size_t> next_ = 0;  // Of `work_`.
 };
 
 }  // namespace

@@ -41,8 +41,7 @@ Node::Kind KindOf(const struct stat& st) {
 // A script may have made the entry unreadable for its owner. Nothing runs any more that could
 // notice the mode, and the one to capture is in Node::st.
 Result<Fd> OpenNode(const Fd& dir, const std::string& name, const Node& node) {
-  const Entry entry{TRY(OpenDirBeneath(dir, "")), name};
-  if (node.kind == Node::Kind::kSymlink) return OpenEntry(entry, O_PATH);
+  if (node.kind == Node::Kind::kSymlink) return OpenEntry(dir, name, O_PATH);
   const bool is_dir = node.kind == Node::Kind::kDir;
   const mode_t wanted = is_dir ? S_IRWXU : S_IRUSR;
   if ((node.st.st_mode & wanted) != wanted) {
@@ -50,7 +49,7 @@ Result<Fd> OpenNode(const Fd& dir, const std::string& name, const Node& node) {
     [[maybe_unused]] const int tried =
         ::fchmodat(dir.get(), name.c_str(), (node.st.st_mode & 07777) | wanted, 0);
   }
-  return OpenEntry(entry, O_RDONLY | O_NONBLOCK | (is_dir ? O_DIRECTORY : 0));
+  return OpenEntry(dir, name, O_RDONLY | O_NONBLOCK | (is_dir ? O_DIRECTORY : 0));
 }
 
 class Reader {

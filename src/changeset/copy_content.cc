@@ -16,6 +16,7 @@ namespace bailiff {
 namespace {
 
 constexpr std::size_t kChunkBytes = 256UL * 1024;
+constexpr off_t kBlockBytes = 512;  // The unit of st_blocks.
 
 // Copies what is not a hole, and hashes all.
 class Copier {
@@ -23,24 +24,38 @@ class Copier {
   Result<std::string> Copy(const Fd& from, const Fd& to) {
     const struct stat st = TRY(Stat(from));
     if (!S_ISREG(st.st_mode)) return Error(ErrorCode::kConflict, "is no longer a regular file");
+    // Files are small, and many: fresh memory would cost more than what is read into it.
+    chunk_.resize(std::min(static_cast<std::size_t>(st.st_size), kChunkBytes));
     Sha256 hash;
-    off_t at = 0;
-    while (at < st.st_size) {
-      off_t data = ::lseek(from.get(), at, SEEK_DATA);
-      if (data < 0 && errno == ENXIO) data = st.st_size;
-      if (data < 0) data = at;  // A file system that does not tell has no holes.
-      HashZeros(data - at, &hash);
-      off_t end = data < st.st_size ? ::lseek(from.get(), data, SEEK_HOLE) : data;
-      if (end < 0) end = st.st_size;
-      TRY(CopyRange(from, to, data, end, &hash));
-      at = end;
+    const bool may_have_holes = st.st_blocks * kBlockBytes < st.st_size;
+    if (may_have_holes) {
+      TRY(CopySparse(from, to, st.st_size, &hash));
+    } else {
+      TRY(CopyRange(from, to, 0, st.st_size, &hash));
     }
-    const auto cut = [&] { return ::ftruncate(to.get(), st.st_size); };
-    if (RetryInterrupted(cut) != 0) return Error::FromErrno(errno, "truncate");
     return hash.Finish();
   }
 
  private:
+  Status CopySparse(const Fd& from, const Fd& to, off_t size, Sha256* hash) {
+    off_t at = 0;
+    while (at < size) {
+      off_t data = ::lseek(from.get(), at, SEEK_DATA);
+      if (data < 0 && errno == ENXIO) data = size;
+      if (data < 0) data = at;  // A file system that does not tell has no holes.
+      HashZeros(data - at, hash);
+      off_t end = data < size ? ::lseek(from.get(), data, SEEK_HOLE) : data;
+      if (end < 0) end = size;
+      if (data < end && ::lseek(to.get(), data, SEEK_SET) < 0) {
+        return Error::FromErrno(errno, "seek");
+      }
+      TRY(CopyRange(from, to, data, end, hash));
+      at = end;
+    }
+    const auto cut = [&] { return ::ftruncate(to.get(), size); };
+    return RetryInterrupted(cut) == 0 ? Ok() : Status(Error::FromErrno(errno, "truncate"));
+  }
+
   void HashZeros(off_t size, Sha256* hash) {
     if (size > 0) std::fill(chunk_.begin(), chunk_.end(), '\0');
     while (size > 0) {
@@ -50,10 +65,8 @@ class Copier {
     }
   }
 
+  // To where `to` stands.
   Status CopyRange(const Fd& from, const Fd& to, off_t begin, off_t end, Sha256* hash) {
-    if (begin < end && ::lseek(to.get(), begin, SEEK_SET) < 0) {
-      return Error::FromErrno(errno, "seek");
-    }
     while (begin < end) {
       const std::size_t part = std::min(static_cast<std::size_t>(end - begin), chunk_.size());
       const ssize_t n =
@@ -68,7 +81,7 @@ class Copier {
     return Ok();
   }
 
-  std::vector<char> chunk_ = std::vector<char>(kChunkBytes);
+  std::vector<char> chunk_;
 };
 
 }  // namespace

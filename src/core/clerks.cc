@@ -81,15 +81,11 @@ Result<std::string> DoBuildRollback(std::string_view request, const std::vector<
 
 Result<std::string> DoSyncStaged(std::string_view request, const std::vector<Fd>& fds) {
   const JournalDirs dirs = TRY(DirsOf(fds));
-  const ChangeSet set = TRY(Decode(request));
-  TRY(SyncStaged(dirs, set));
-  return std::string();
-}
-
-Result<std::string> DoSyncDoubtful(std::string_view request, const std::vector<Fd>& fds) {
-  const JournalDirs dirs = TRY(DirsOf(fds));
-  const ChangeSet set = TRY(Decode(request));
-  TRY(SyncDoubtful(dirs, set));
+  ByteReader reader(request);
+  const bool doubtful = reader.U8() != 0;
+  const ChangeSet set = TRY(Decode(reader.Bytes()));
+  if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  TRY(SyncStaged(dirs, set, doubtful ? Staged::kDoubtful : Staged::kKnown));
   return std::string();
 }
 
@@ -137,18 +133,18 @@ std::map<std::string, ClerkJob> ClerkJobs() {
           {"recover", DoRecover},
           {"build-rollback", DoBuildRollback},
           {"sync-staged", DoSyncStaged},
-          {"sync-doubtful", DoSyncDoubtful},
           {"discard-staged", DoDiscardStaged},
           {"forget", DoForget},
           {"write-record", DoWriteRecord}};
 }
 
-Result<CommitReport> ClerkCommit(Context& context, const ChangeSet& set, std::string_view digest,
+Result<CommitReport> ClerkCommit(Context& context, std::string change_set, std::string_view digest,
                                  const std::string& rolls_back) {
   ByteWriter writer;
   writer.Bytes(digest);
   writer.Bytes(rolls_back);
-  writer.Bytes(Encode(set));
+  writer.Bytes(change_set);
+  change_set = std::string();
   const std::string answer = TRY(Ask(context, "commit", writer.Take()));
   ByteReader reader(answer);
   CommitReport report = ReadReport(&reader);
@@ -182,13 +178,11 @@ Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
   return rollback;
 }
 
-Status ClerkSyncStaged(Context& context, const ChangeSet& set) {
-  TRY(Ask(context, "sync-staged", Encode(set)));
-  return Ok();
-}
-
-Status ClerkSyncDoubtful(Context& context, const ChangeSet& set) {
-  TRY(Ask(context, "sync-doubtful", Encode(set)));
+Status ClerkSyncStaged(Context& context, const ChangeSet& set, Staged staged) {
+  ByteWriter writer;
+  writer.U8(staged == Staged::kDoubtful ? 1 : 0);
+  writer.Bytes(Encode(set));
+  TRY(Ask(context, "sync-staged", writer.Take()));
   return Ok();
 }
 

@@ -19,14 +19,13 @@ class Context;
 // What the launcher must know before it is started.
 std::map<std::string, ClerkJob> ClerkJobs();
 
-// `rolls_back`: the commit that `set` undoes; empty for any other.
-Result<CommitReport> ClerkCommit(Context& context, const ChangeSet& set, std::string_view digest,
+// `change_set`: as Encode() makes it. `rolls_back`: the commit that it undoes; empty for any other.
+Result<CommitReport> ClerkCommit(Context& context, std::string change_set, std::string_view digest,
                                  const std::string& rolls_back);
 Result<std::vector<CommitReport>> ClerkRecover(Context& context);
 Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
                                     const std::string& rollback_id);
-Status ClerkSyncStaged(Context& context, const ChangeSet& set);
-Status ClerkSyncDoubtful(Context& context, const ChangeSet& set);
+Status ClerkSyncStaged(Context& context, const ChangeSet& set, Staged staged);
 Status ClerkDiscardStaged(Context& context, const std::string& id);
 Status ClerkForget(Context& context, const std::string& id);
 

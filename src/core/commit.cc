@@ -85,20 +85,21 @@ std::string Describe(const CommitReport& report) {
 }
 
 // The clerk's own report, or what the journal tells of a commit that ended before its clerk died.
-Result<CommitReport> CommitByClerk(Context& context, const ProposalRow& row, const ChangeSet& set) {
-  Result<CommitReport> report = ClerkCommit(context, set, row.digest, row.origin);
+Result<CommitReport> CommitByClerk(Context& context, ProposalRow* row) {
+  Result<CommitReport> report =
+      ClerkCommit(context, std::exchange(row->change_set, ""), row->digest, row->origin);
   if (report.ok()) return report;
-  std::optional<CommitReport> ended = TRY(ReportOf(context.journal().journal, row.id));
+  std::optional<CommitReport> ended = TRY(ReportOf(context.journal().journal, row->id));
   if (ended.has_value()) return *std::move(ended);
   return report;
 }
 
 }  // namespace
 
-Result<CommitResult> CommitUnderLock(Context& context, const ProposalRow& row,
-                                     const ChangeSet& set) {
+Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row) {
   CommitResult result;
-  const Result<CommitReport> report = CommitByClerk(context, row, set);
+  const Result<CommitReport> report = CommitByClerk(context, &row);
+  const ChangeSet set = TRY(LoadChangeSet(context, row.id));
   if (report.ok()) {
     TRY(WriteOutcome(context, row, set, report.value(), ""));
     result.state = StateFor(report.value().outcome);
@@ -110,7 +111,7 @@ Result<CommitResult> CommitUnderLock(Context& context, const ProposalRow& row,
   // Earlier commits were finished under this lock: one that is not is this one, and the next taker
   // of the lock finishes it.
   if (TRY(NeedsRecovery(context.journal().journal))) return result;
-  TRY(ClerkSyncStaged(context, set));  // What is told as held survives a power cut.
+  TRY(ClerkSyncStaged(context, set, Staged::kKnown));  // What is told as held survives a power cut.
   TRY(context.store().ChangeState(row.id, ProposalState::kCommitting, ProposalState::kHeld, "",
                                   context.NowNanos()));
   json::object data = AboutProposal(context, row);
@@ -144,7 +145,7 @@ Result<std::vector<std::string>> FinishInterrupted(Context& context,
     if (report.has_value()) {
       TRY(WriteOutcome(context, row, set, *report, "recovered"));
     } else {  // It was never decided, so nothing was applied.
-      const Status synced = ClerkSyncDoubtful(context, set);
+      const Status synced = ClerkSyncStaged(context, set, Staged::kDoubtful);
       // What a power cut took, its approval will tell.
       if (!synced.ok() && synced.error().code() != ErrorCode::kNotFound) return synced.error();
       TRY(UpdateDocuments(context, row, ProposalState::kHeld));

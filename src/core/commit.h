@@ -15,13 +15,13 @@ struct CommitResult {
   std::string error;  // Empty: none.
 };
 
-// Commits a proposal that is in state committing, with the workspace lock held, and records what
-// became of it in store and ledger.
+// Commits a proposal that is in state committing, and stored, with the workspace lock held, and
+// records what became of it in store and ledger. Its change set, which may be large, is in memory
+// once: not here while the clerk works.
 //
 // A commit that could not begin (disk full) leaves the proposal held. One that was cut short by an
 // I/O error stays committing: the next taker of the lock finishes it.
-Result<CommitResult> CommitUnderLock(Context& context, const ProposalRow& row,
-                                     const ChangeSet& set);
+Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row);
 
 // Brings the execution documents (stored, and the record in the workspace) of a proposal, and of
 // what it rolled back, up to date with its new state.

@@ -61,8 +61,7 @@ class Run {
     TRY(RunProgram(cancel.fd()));
     if (supervised_.ending.has_value()) TRY(TakeChanges());
     NoteOvertaken();
-    // What is left of the sandbox goes while the rest is written down.
-    TRY(monitor_.Close());
+    monitor_ = Fd();
     TRY(Finish());
     return std::move(execution_);
   }
@@ -254,6 +253,8 @@ class Run {
     TRY(SendMessage(monitor_, EncodeCaptureRequest(options),
                     {&context_.workspace().root(), &context_.held_dir()}));
     const Result<std::string> answer = AwaitAnswer(monitor_);
+    monitor_ =
+        Fd();  // What is left of the sandbox goes while the rest is decided and written down.
     if (!answer.ok()) return NoteCaptureFailure(answer.error());
     Proposal proposal;
     proposal.captured = TRY(DecodeCapture(answer.value()));
@@ -269,7 +270,7 @@ class Run {
     for (const PathProblem& refused : execution_.refused) {
       execution_.warnings.push_back("left out: " + refused.path + ": " + refused.reason);
     }
-    return TakeDecision(proposal);
+    return TakeDecision(std::move(proposal));
   }
 
   Status AddOvertakenPaths(CaptureResult* captured) {
@@ -289,9 +290,9 @@ class Run {
     return Ok();
   }
 
-  Status TakeDecision(const Proposal& proposal) {
-    Result<ProposalOutcome> proposed = Propose(context_, proposal);
-    if (!proposed.ok()) return NoteProposalFailure(proposed.error(), proposal.captured.set);
+  Status TakeDecision(Proposal proposal) {
+    Result<ProposalOutcome> proposed = Propose(context_, std::move(proposal));
+    if (!proposed.ok()) return NoteProposalFailure(proposed.error());
     const ProposalOutcome& outcome = proposed.value();
     execution_.change_state = Name(outcome.state);
     execution_.digest = outcome.digest;
@@ -306,12 +307,12 @@ class Run {
   }
 
   // The error may have come after the changes were stored, decided or even applied.
-  Status NoteProposalFailure(const Error& error, const ChangeSet& set) {
+  Status NoteProposalFailure(const Error& error) {
     execution_.status = "error";
     const Result<ProposalRow> row = context_.store().GetProposal(execution_.id);
     if (row.ok()) {
       execution_.change_state = Name(row.value().state);
-      execution_.digest = Digest(set);
+      execution_.digest = row.value().digest;
       execution_.error = fmt::format("what became of the changes ({}) was not recorded: {}",
                                      execution_.change_state, error.message());
       return Ok();

@@ -109,7 +109,7 @@ Status CheckHeldBytes(Context& context, const ChangeSet& set) {
 
 Result<ProposalOutcome> Hold(Context& context, const Proposal& proposal, ProposalOutcome outcome) {
   TRY(CheckHeldBytes(context, proposal.captured.set));
-  TRY(ClerkSyncStaged(context, proposal.captured.set));
+  TRY(ClerkSyncStaged(context, proposal.captured.set, Staged::kKnown));
   ProposalRow row = MakeRow(context, proposal, ProposalState::kHeld, outcome.digest);
   row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision});
   json::object data = AboutProposal(context, row);
@@ -139,7 +139,7 @@ Result<ProposalOutcome> End(Context& context, const Proposal& proposal, Proposal
   return outcome;
 }
 
-Result<ProposalOutcome> CommitDecided(Context& context, const Proposal& proposal,
+Result<ProposalOutcome> CommitDecided(Context& context, Proposal proposal,
                                       ProposalOutcome outcome) {
   ProposalRow row = MakeRow(context, proposal, ProposalState::kCommitting, outcome.digest);
   row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision});
@@ -149,7 +149,7 @@ Result<ProposalOutcome> CommitDecided(Context& context, const Proposal& proposal
   if (!lock.ok()) {  // Nothing is lost: a person may commit it later.
     row.state = ProposalState::kHeld;
     row.decided_by.clear();
-    TRY(ClerkSyncStaged(context, proposal.captured.set));
+    TRY(ClerkSyncStaged(context, proposal.captured.set, Staged::kKnown));
     TRY(context.store().InsertProposal(row));
     outcome.state = ProposalState::kHeld;
     outcome.error = lock.error().message();
@@ -160,8 +160,8 @@ Result<ProposalOutcome> CommitDecided(Context& context, const Proposal& proposal
   data["decision"] = ToJson(*outcome.decision);
   TRY(context.ledger().Append("decided", data));
   TRY(context.store().InsertProposal(row));
-  row.change_set = std::string();  // A large one is in memory once.
-  const CommitResult result = TRY(CommitUnderLock(context, row, proposal.captured.set));
+  proposal.captured = CaptureResult();
+  const CommitResult result = TRY(CommitUnderLock(context, std::move(row)));
   outcome.state = result.state;
   outcome.problems = result.problems;
   outcome.error = result.error;
@@ -194,7 +194,7 @@ std::string StateSentence(const ProposalRow& row) {
 
 }  // namespace
 
-Result<ProposalOutcome> Propose(Context& context, const Proposal& proposal) {
+Result<ProposalOutcome> Propose(Context& context, Proposal proposal) {
   ProposalOutcome outcome;
   const ChangeSet& set = proposal.captured.set;
   if (set.changes.empty() && proposal.captured.conflicts.empty()) {
@@ -212,7 +212,7 @@ Result<ProposalOutcome> Propose(Context& context, const Proposal& proposal) {
   outcome.decision = Decide(set, TRY(MakePolicyContext(context, proposal)));
   switch (outcome.decision->verdict) {
     case Verdict::kCommit:
-      return CommitDecided(context, proposal, std::move(outcome));
+      return CommitDecided(context, std::move(proposal), std::move(outcome));
     case Verdict::kReview:
       return Hold(context, proposal, std::move(outcome));
     case Verdict::kDeny:
@@ -233,14 +233,13 @@ Result<Action> Approve(Context& context, const std::string& id, const std::strin
     return WrongState(row, fmt::format("{}: its digest is {}, not {}; nothing was approved", row.id,
                                        FormatDigest(row.digest), digest));
   }
-  const ChangeSet set = TRY(Decode(row.change_set));
-  row.change_set = std::string();
+  TRY(Decode(row.change_set));  // What is damaged stays held.
   TRY(context.ledger().Append("approved", AboutProposal(context, row)));
   TRY(context.store().ChangeState(id, ProposalState::kHeld, ProposalState::kCommitting,
                                   context.principal(), context.NowNanos()));
   row.state = ProposalState::kCommitting;
   row.decided_by = context.principal();
-  const CommitResult result = TRY(CommitUnderLock(context, row, set));
+  const CommitResult result = TRY(CommitUnderLock(context, std::move(row)));
   if (NotDone(result.state)) return Error(ErrorCode::kIo, id + ": " + result.error);
   Action action;
   action.id = id;
@@ -309,7 +308,7 @@ Result<Action> RollBack(Context& context, const std::string& id,
     action.message = id + ": was changed again since it was committed; nothing was rolled back";
     return action;
   }
-  const ProposalOutcome outcome = TRY(Propose(context, proposal));
+  const ProposalOutcome outcome = TRY(Propose(context, std::move(proposal)));
   if (NotDone(outcome.state) && !outcome.error.empty()) {
     return Error(ErrorCode::kIo, action.id + ": " + outcome.error);
   }

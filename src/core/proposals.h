@@ -42,7 +42,7 @@ struct ProposalOutcome {
 //
 // Errors: kResourceExhausted when too much is held already; those of the ledger, without which
 //         nothing is committed; kIo.
-Result<ProposalOutcome> Propose(Context& context, const Proposal& proposal);
+Result<ProposalOutcome> Propose(Context& context, Proposal proposal);
 
 // What `approve`, `reject` and `rollback` answer.
 struct Action {

@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <thread>
 
 #include "engine/clerk.h"
 #include "engine/protocol.h"
@@ -39,7 +40,7 @@ int ErrnoOf(long rc) {
 const std::map<std::string, std::function<int()>> kForbidden = {
     {"open a socket", [] { return ErrnoOf(::socket(AF_INET, SOCK_STREAM, 0)); }},
     {"start a program", [] { return ErrnoOf(::execl("/missing", "missing", nullptr)); }},
-    {"fork", [] { return ErrnoOf(::syscall(SYS_clone, CLONE_THREAD, nullptr)); }},
+    {"fork", [] { return ErrnoOf(::syscall(SYS_clone, CLONE_SIGHAND, nullptr)); }},
     {"mount", [] { return ErrnoOf(::mount("none", "/missing", "tmpfs", 0, nullptr)); }},
     {"unmount", [] { return ErrnoOf(::umount2("/missing", 0)); }},
     {"open a mount", [] { return ErrnoOf(::syscall(SYS_open_tree, AT_FDCWD, "/missing", 0)); }},
@@ -74,6 +75,12 @@ std::map<std::string, ClerkJob> Jobs() {
        [](std::string_view request, const std::vector<Fd>&) -> Result<std::string> {
          const Fd file = TRY(OpenPath(std::string(request), O_RDONLY));
          return ReadAll(file, 100);
+       }},
+      {"use two threads",
+       [](std::string_view request, const std::vector<Fd>&) -> Result<std::string> {
+         std::string copied;
+         std::jthread([&] { copied = request; }).join();
+         return copied;
        }},
       {"try",
        [](std::string_view request, const std::vector<Fd>&) -> Result<std::string> {
@@ -123,6 +130,12 @@ TEST(LauncherTest, AClerkCanNeitherConnectNorStartNorMountNorTrace) {
     ASSERT_THAT(inside, IsOk()) << what;
     EXPECT_EQ(inside.value(), std::to_string(EPERM)) << what;
   }
+}
+
+TEST(LauncherTest, AClerkMayHaveThreads) {
+  Result<Launcher> launcher = Launcher::Start(Jobs());
+  ASSERT_THAT(launcher, IsOk());
+  EXPECT_EQ(launcher.value().RunClerk("use two threads", "done", {}).value(), "done");
 }
 
 TEST(LauncherTest, AClerkReachesFilesOnlyBeneathItsDirectories) {

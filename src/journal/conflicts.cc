@@ -1,5 +1,7 @@
 #include "journal/conflicts.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <tuple>
 #include <unordered_map>
@@ -13,7 +15,11 @@ namespace {
 class Checker {
  public:
   Checker(const Fd& workspace, const ChangeSet& set, const SetIndex& index, Stability stability)
-      : workspace_(workspace), set_(set), index_(index), recognizer_(stability) {}
+      : workspace_(workspace),
+        parents_(workspace, O_PATH),
+        set_(set),
+        index_(index),
+        recognizer_(stability) {}
 
   Result<Problems> Run() {
     for (std::size_t i = 0; i < set_.changes.size(); ++i) {
@@ -46,7 +52,7 @@ class Checker {
 
   Status CheckBase(const Change& change) {
     const std::string& path = change.base_path();
-    const Seen seen = TRY(Look(workspace_, path));
+    const Seen seen = TRY(Look(&parents_, path));
     if (!seen.present) {
       Add(path, "is gone");
       return Ok();
@@ -110,18 +116,25 @@ class Checker {
       Add(change.path, "its directory is not there");
       return Ok();
     }
-    if (!base_parent->empty()) {
-      const Seen dir = TRY(Look(workspace_, *base_parent));
-      if (!dir.known || dir.identity.type != EntryType::kDir) {
-        Add(change.path, "its directory is gone");
-        return Ok();
-      }
+    const bool is_there = TRY(HasDir(*base_parent));
+    if (!is_there) {
+      Add(change.path, "its directory is gone");
+      return Ok();
     }
     const std::string occupant = JoinPath(*base_parent, NameOf(change.path));
     if (index_.IsGone(occupant)) return Ok();
-    const Seen seen = TRY(Look(workspace_, occupant));
+    const Seen seen = TRY(Look(&parents_, occupant));
     if (seen.present) Add(change.path, "exists already");
     return Ok();
+  }
+
+  // Remembers the last answer: entries of one directory follow each other.
+  Result<bool> HasDir(const std::string& path) {
+    if (path.empty() || path == known_dir_) return true;
+    const Seen dir = TRY(Look(workspace_, path));
+    const bool is_there = dir.known && dir.identity.type == EntryType::kDir;
+    if (is_there) known_dir_ = path;
+    return is_there;
   }
 
   Status CheckLinked(const Change& change) {
@@ -139,6 +152,8 @@ class Checker {
   }
 
   const Fd& workspace_;
+  ParentCache parents_;
+  std::string known_dir_;
   const ChangeSet& set_;
   const SetIndex& index_;
   Recognizer recognizer_;

@@ -56,7 +56,12 @@ bool IsMachineFailure(const Error& error) {
 }
 
 Result<Seen> Look(const Fd& root, std::string_view path) {
-  Result<std::optional<Identity>> found = IdentityBeneath(root, path);
+  ParentCache parents(root, O_PATH);
+  return Look(&parents, path);
+}
+
+Result<Seen> Look(ParentCache* parents, std::string_view path) {
+  Result<std::optional<Identity>> found = IdentityBeneath(parents, path);
   Seen seen;
   if (!found.ok()) {
     const bool foreign = found.error().code() == ErrorCode::kUnsupported;

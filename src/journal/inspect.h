@@ -25,6 +25,7 @@ struct Seen {
 };
 
 Result<Seen> Look(const Fd& root, std::string_view path);
+Result<Seen> Look(ParentCache* parents, std::string_view path);  // `parents`: opened with O_PATH.
 
 // How entries are recognised. Device numbers never count: everything lies on one file system, and
 // they change when a machine restarts.

@@ -85,12 +85,15 @@ struct Rollback {
 Result<Rollback> BuildRollback(const JournalDirs& dirs, const std::string& id,
                                const std::string& rollback_id);
 
-// Makes staged content durable, so that a held change set survives a crash of the machine.
-Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set);
+enum class Staged {
+  kKnown,
+  // The commit was not decided when its process, or the machine, died: what it had not synced may
+  // be other than it looks, and is read again when the set is committed.
+  kDoubtful,
+};
 
-// The same for a set whose commit was never decided when its process, or the machine, died: what it
-// had not synced may be other than it looks, and is read again when the set is committed.
-Status SyncDoubtful(const JournalDirs& dirs, const ChangeSet& set);
+// Makes staged content durable, so that a held change set survives a crash of the machine.
+Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set, Staged staged);
 
 // Drops what is staged of a change set that will not be committed. No error when none. Errors:
 // kConflict while a commit of it waits for Recover().

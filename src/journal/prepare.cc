@@ -35,11 +35,13 @@ bool IsUntouched(const Identity& then, const Identity& now) {
          then.ctime_ns == now.ctime_ns && then.link_target == now.link_target;
 }
 
-Status VerifyContent(const JournalDirs& dirs, const Change& change, Stability stability) {
+// `parents`: of what is restored, or of what is held, as `change` is.
+Status VerifyContent(const JournalDirs& dirs, ParentCache* parents, const Change& change,
+                     Stability stability) {
   const std::string& path = change.content.path;
   const bool restored = change.Has(ChangeFlag::kRestored);
   const Fd& root = restored ? dirs.private_dir : dirs.held;
-  const Seen seen = TRY(Look(root, path));
+  const Seen seen = TRY(Look(parents, path));
   if (!seen.known) return NotAsDecided(change, "it is gone");
   const Identity& now = seen.identity;
   if (now.type != change.type)
@@ -62,7 +64,12 @@ class Preparer {
  public:
   Preparer(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
            const CommitOptions& options, std::vector<Step>* steps)
-      : dirs_(dirs), set_(set), index_(index), options_(options), steps_(*steps) {}
+      : dirs_(dirs),
+        private_(dirs.private_dir, O_PATH),
+        set_(set),
+        index_(index),
+        options_(options),
+        steps_(*steps) {}
 
   Status Run() {
     const struct stat root = TRY(Stat(dirs_.workspace));
@@ -117,7 +124,7 @@ class Preparer {
     if (waits) TRY(BringIn(change, *step));
     if (restored && change.type == EntryType::kDir) TRY(UnlockStored(*step));
     if (!restored && change.type == EntryType::kFile) TRY(AdjustFile(change, *step));
-    const std::optional<Identity> now = TRY(IdentityBeneath(dirs_.private_dir, step->store));
+    const std::optional<Identity> now = TRY(IdentityBeneath(&private_, step->store));
     if (!now.has_value()) return NotAsDecided(change, "it is gone");
     step->after = *now;
     step->after.sha256 = change.sha256;
@@ -266,7 +273,7 @@ class Preparer {
 
   // Mode and mtime are part of what was decided; a create also inherits.
   Status AdjustFile(const Change& change, const Step& step) {
-    const Entry entry = TRY(OpenParent(dirs_.private_dir, step.store));
+    const Entry& entry = *TRY(private_.Open(step.store));
     const std::optional<Identity> now = TRY(IdentityAt(entry.dir, entry.name));
     if (!now.has_value()) return NotAsDecided(change, "it is gone");
     Inheritance from;
@@ -377,6 +384,7 @@ class Preparer {
   }
 
   const JournalDirs& dirs_;
+  ParentCache private_;  // Nothing there is moved while a commit is prepared.
   const ChangeSet& set_;
   const SetIndex& index_;
   const CommitOptions& options_;
@@ -405,10 +413,13 @@ Result<bool> IsHeldElsewhere(const JournalDirs& dirs) {
 Status VerifyStaged(const JournalDirs& dirs, const ChangeSet& set, const SetIndex& index,
                     Stability stability) {
   const Recognizer recognizer(stability);
+  ParentCache held(dirs.held, O_PATH);
+  ParentCache kept(dirs.private_dir, O_PATH);
   for (std::size_t i = 0; i < set.changes.size(); ++i) {
     const Change& change = set.changes[i];
     if (change.content.path.empty()) continue;
-    TRY(VerifyContent(dirs, change, stability));
+    ParentCache* parents = change.Has(ChangeFlag::kRestored) ? &kept : &held;
+    TRY(VerifyContent(dirs, parents, change, stability));
     const bool is_unit = change.type == EntryType::kDir && !index.IsCarried(i);
     if (!is_unit) continue;
     const Problems problems = TRY(

@@ -89,16 +89,12 @@ Result<Draft> MakeDraft(const Fd& private_dir) {
 
 }  // namespace
 
-Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set) {
+Status SyncStaged(const JournalDirs& dirs, const ChangeSet& set, Staged staged) {
+  if (staged == Staged::kDoubtful) TRY(DistrustStaged(dirs.held, "stage/" + set.id));
   const Stability stability = TRY(StabilityOf(dirs.held));
   TRY(CheckNoQuarantine(dirs.journal));
   const Status synced = SyncStagedContent(dirs.held, set, stability);
   return synced.ok() ? synced : QuarantineIfLost(dirs.journal, synced.error());
-}
-
-Status SyncDoubtful(const JournalDirs& dirs, const ChangeSet& set) {
-  TRY(DistrustStaged(dirs.held, "stage/" + set.id));
-  return SyncStaged(dirs, set);
 }
 
 Status DiscardStaged(const JournalDirs& dirs, const std::string& id) {

@@ -214,7 +214,7 @@ TEST_F(RecordTest, WhatCannotBeExaminedAsADraftDoesNotFailRecovery) {
 
 TEST_F(RecordTest, StagedContentIsSyncedAndDiscarded) {
   const ChangeSet set = Edits(tree_).Create("f", "f").Build();
-  ASSERT_THAT(SyncStaged(tree_.dirs(), set), IsOk());
+  ASSERT_THAT(SyncStaged(tree_.dirs(), set, Staged::kKnown), IsOk());
   EXPECT_NE(tree_.Private("stage"), "");
   ASSERT_THAT(DiscardStaged(tree_.dirs(), kCommitId), IsOk());
   EXPECT_EQ(tree_.Private("stage"), "");

@@ -62,6 +62,10 @@ Status FromSync(int rc, std::string_view call) {
   return Error::FromErrno(EIO, std::string(call) + ": the disk is full, and lost what was written");
 }
 
+bool IsName(std::string_view name) {
+  return !name.empty() && name != "." && name != "..";
+}
+
 // The length of the longest prefix of `path` that ends before a slash and fits one openat2(2).
 std::size_t ChunkSize(std::string_view path) {
   if (path.size() <= kPathChunkMax) return path.size();
@@ -104,19 +108,33 @@ Result<Entry> OpenParent(const Fd& root, std::string_view path, std::uint64_t fl
   const std::size_t slash = path.rfind('/');
   const bool top = slash == std::string_view::npos;
   const std::string_view name = top ? path : path.substr(slash + 1);
-  if (name.empty() || name == "." || name == "..") {
+  if (!IsName(name)) {
     return Error(ErrorCode::kInvalidArgument, "'" + Quoted(path) + "' does not name an entry");
   }
   Fd dir = TRY(OpenDirBeneath(root, top ? std::string_view() : path.substr(0, slash), flags));
   return Entry{std::move(dir), std::string(name)};
 }
 
-Result<Fd> OpenEntry(const Entry& entry, int flags, mode_t mode) {
+Result<const Entry*> ParentCache::Open(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string_view parent = slash == std::string_view::npos ? "" : path.substr(0, slash);
+  const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
+  const bool known = entry_.dir.valid() && parent == parent_ && IsName(name);
+  if (known) {
+    entry_.name = name;
+    return &entry_;
+  }
+  entry_ = Entry();
+  entry_ = TRY(OpenParent(root_, path, flags_));
+  parent_ = parent;
+  return &entry_;
+}
+
+Result<Fd> OpenEntry(const Fd& dir, const std::string& name, int flags, mode_t mode) {
   const int fd = RetryInterrupted([&] {
-    return ::openat(entry.dir.get(), entry.name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
-                    mode);
+    return ::openat(dir.get(), name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, mode);
   });
-  if (fd < 0) return Error::FromErrno(errno, "open " + Quoted(entry.name));
+  if (fd < 0) return Error::FromErrno(errno, "open " + Quoted(name));
   return Fd(fd);
 }
 

@@ -48,8 +48,29 @@ struct Entry {
 // Errors: as OpenDirBeneath(); kInvalidArgument for "", "." or "..".
 Result<Entry> OpenParent(const Fd& root, std::string_view path, std::uint64_t flags = 0);
 
-// Opens `entry` without following it, if it is a link.
-Result<Fd> OpenEntry(const Entry& entry, int flags, mode_t mode = 0);
+// OpenParent() for many paths, of which neighbours lie in one directory: it stays open for the next
+// one. For trees that stand still, or work that only looks; a path whose directory was renamed
+// meanwhile is taken for one in the renamed directory.
+class ParentCache {
+ public:
+  // `root` must outlive this object.
+  explicit ParentCache(const Fd& root, std::uint64_t flags = 0) : root_(root), flags_(flags) {}
+
+  // What it returns is good until the next call.
+  Result<const Entry*> Open(std::string_view path);
+
+ private:
+  const Fd& root_;
+  std::uint64_t flags_;
+  std::string parent_;
+  Entry entry_;
+};
+
+// Opens `name` in `dir` without following it, if it is a link.
+Result<Fd> OpenEntry(const Fd& dir, const std::string& name, int flags, mode_t mode = 0);
+inline Result<Fd> OpenEntry(const Entry& entry, int flags, mode_t mode = 0) {
+  return OpenEntry(entry.dir, entry.name, flags, mode);
+}
 
 Result<struct stat> Stat(const Fd& fd);
 

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <vector>
+#include <memory>
 
 #include "base/check.h"
 #include "base/sha256.h"
@@ -69,7 +69,12 @@ Result<std::optional<Identity>> IdentityAt(const Fd& dir, const std::string& nam
 }
 
 Result<std::optional<Identity>> IdentityBeneath(const Fd& root, std::string_view path) {
-  Result<Entry> entry = OpenParent(root, path, O_PATH);
+  ParentCache parents(root, O_PATH);
+  return IdentityBeneath(&parents, path);
+}
+
+Result<std::optional<Identity>> IdentityBeneath(ParentCache* parents, std::string_view path) {
+  Result<const Entry*> entry = parents->Open(path);
   if (!entry.ok()) {
     const int sys_errno = entry.error().sys_errno();
     // ELOOP is what openat2(2) says of a symbolic link where a directory was.
@@ -78,7 +83,7 @@ Result<std::optional<Identity>> IdentityBeneath(const Fd& root, std::string_view
     }
     return std::move(entry).error();
   }
-  return IdentityAt(entry.value().dir, entry.value().name);
+  return IdentityAt(entry.value()->dir, entry.value()->name);
 }
 
 Result<Stability> StabilityOf(const Fd& fd) {
@@ -104,14 +109,15 @@ Same Compare(const Identity& then, const Identity& now, Stability stability) {
 
 Result<std::string> HashFile(const Fd& file) {
   Sha256 hash;
-  std::vector<char> chunk(kHashChunkBytes);
+  // Fresh memory for it would cost more than reading a small file.
+  const auto chunk = std::make_unique_for_overwrite<char[]>(kHashChunkBytes);
   off_t offset = 0;
   for (;;) {
-    const ssize_t n = ::pread(file.get(), chunk.data(), chunk.size(), offset);
+    const ssize_t n = ::pread(file.get(), chunk.get(), kHashChunkBytes, offset);
     if (n == 0) return hash.Finish();
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Error::FromErrno(errno, "read");
-    hash.Update(std::string_view(chunk.data(), static_cast<std::size_t>(n)));
+    hash.Update(std::string_view(chunk.get(), static_cast<std::size_t>(n)));
     offset += n;
   }
 }

@@ -43,6 +43,7 @@ Result<std::optional<Identity>> IdentityAt(const Fd& dir, const std::string& nam
 // The same of a path below `root`; also nothing when a directory on the way is missing or is not a
 // directory (a symbolic link included).
 Result<std::optional<Identity>> IdentityBeneath(const Fd& root, std::string_view path);
+Result<std::optional<Identity>> IdentityBeneath(ParentCache* parents, std::string_view path);
 
 // How much of an identity means anything on the file system that a workspace lies on.
 enum class Stability : std::uint8_t {

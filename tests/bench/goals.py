@@ -19,18 +19,20 @@ MIB = 1 << 20
 
 @dataclass
 class Goal:
-    """A ratio of two times, or an amount, with what it may be at most."""
+    """A ratio of two times, or an amount, with what it may be at most; no value: not measured."""
 
     name: str
-    value: float
+    value: float | None
     at_most: float
     unit: str  # "x" or "MiB"
     detail: str
     samples: dict[str, list[float]]
 
     @property
-    def met(self) -> bool:
-        return self.value <= self.at_most
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return "met" if self.value <= self.at_most else "**missed**"
 
 
 def timed(argv: list[str], cwd: pathlib.Path | None = None) -> tuple[float, Any]:

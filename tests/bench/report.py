@@ -50,9 +50,9 @@ def engine_goals(engines: list[Engine]) -> list[Goal]:
                           median_ms(ours) / median_ms(by_name[bare]), GOAL_DISCARD, "x",
                           f"{median_ms(ours):.1f} ms to {median_ms(by_name[bare]):.1f} ms", {}))
         docker = by_name.get("docker run --network none")
-        if docker is not None:
-            goals.append(Goal(f"--mode discard to docker run, {tier}",
-                              median_ms(ours) / median_ms(docker), 1 / GOAL_DOCKER, "x", "", {}))
+        ratio = None if docker is None else median_ms(ours) / median_ms(docker)
+        goals.append(Goal(f"--mode discard to docker run, {tier}", ratio, 1 / GOAL_DOCKER, "x",
+                          "no daemon answers" if docker is None else "", {}))  # fmt: skip
     return goals
 
 
@@ -73,8 +73,9 @@ def goal_table(goals: list[Goal]) -> str:
     lines = ["| goal | measured | at most | |", "| --- | --- | --- | --- |"]
     for goal in goals:
         detail = f" ({goal.detail})" if goal.detail else ""
-        lines.append(f"| {goal.name} | {goal.value:.2f} {goal.unit}{detail} | "
-                     f"{goal.at_most:.2f} {goal.unit} | {'met' if goal.met else '**missed**'} |")
+        measured = "" if goal.value is None else f"{goal.value:.2f} {goal.unit}"
+        lines.append(f"| {goal.name} | {measured}{detail} | "
+                     f"{goal.at_most:.2f} {goal.unit} | {goal.verdict} |")
     return "\n".join(lines) + "\n"
 
 
@@ -87,8 +88,11 @@ def sync_table(syncs: dict[str, list[str]]) -> str:
 
 def render(about: dict[str, str], rounds: int, engines: list[Engine], absent: dict[str, str],
            goals: list[Goal], syncs: dict[str, list[str]]) -> str:  # fmt: skip
-    missed = [goal.name for goal in goals if not goal.met]
-    verdict = f"Missed: {'; '.join(missed)}." if missed else "Every goal is met."
+    missed = [goal.name for goal in goals if goal.verdict == "**missed**"]
+    unknown = [goal.name for goal in goals if goal.value is None]
+    verdict = f"Missed: {'; '.join(missed)}." if missed else "No goal that was measured is missed."
+    if unknown:
+        verdict += f" Not measured: {'; '.join(unknown)}."
     text = (f"{INTRO}\n{about['date']}, {about['machine']}, Linux {about['kernel']}, "
             f"{rounds} rounds, load {about['load']}.\n\n**{verdict}**\n\n")  # fmt: skip
     if engines:

@@ -215,7 +215,7 @@ class RecoveryScene : public CommitScene {
 class HoldScene : public CommitScene {
  public:
   using CommitScene::CommitScene;
-  int Act() override { return ExitStatusOf(SyncStaged(tree_.dirs(), set_)); }
+  int Act() override { return ExitStatusOf(SyncStaged(tree_.dirs(), set_, Staged::kKnown)); }
   void Check(int /*status*/) override {
     EXPECT_EQ(tree_.Snapshot(), before_);
     ASSERT_EQ(CommitScene::Act(), kCommitted);
