@@ -43,8 +43,13 @@ Applier::Applier(const JournalDirs& dirs, const Begin& begin, const SetIndex& in
       begin_(begin),
       index_(index),
       options_(options),
+      staged_(dirs.private_dir, O_PATH),
       recognizer_(begin.stability),
       flags_(begin.stability == Stability::kWeak ? RenameFlags::kAvoid : RenameFlags::kUsable) {}
+
+std::string Applier::StageDir() const {
+  return "stage/" + begin_.set.id;
+}
 
 void Applier::Before(std::string_view what, const std::string& path) const {
   if (options_.before_step) options_.before_step(std::string(what) + " " + path);
@@ -167,11 +172,15 @@ Result<Problems> Applier::UndoDetach(const Step& step) {
 Result<Problems> Applier::DoAttach(const Step& step) {
   const Place path = InWorkspace(step.path);
   const Place store = InPrivate(step.store);
-  const Seen source = TRY(Look(store.root, store.path));
+  // The staging directory itself never moves, what lies in it does.
+  ParentCache fresh(store.root, O_PATH);
+  ParentCache* parents = ParentOf(step.store) == StageDir() ? &staged_ : &fresh;
+  const Seen source = TRY(Look(parents, store.path));
   if (source.present) {
     const bool ours = TRY(IsSame(store, source, step.after));
     if (!ours) return One(step.path, "what was staged for it is something else now");
-    const std::string why = TRY(Move("attach", store, path));
+    Before("attach", step.path);
+    const std::string why = TRY(MoveToNothing(parents, store.path, path, flags_));
     return why.empty() ? Problems() : One(step.path, why);
   }
   const Seen seen = TRY(Look(path.root, path.path));

@@ -105,14 +105,20 @@ Result<bool> Recognizer::IsUnchanged(const Fd& root, std::string_view path, cons
 }
 
 Result<std::string> MoveToNothing(const Place& from, const Place& to, RenameFlags flags) {
-  Result<Entry> source = OpenParent(from.root, from.path);
+  ParentCache parents(from.root);
+  return MoveToNothing(&parents, from.path, to, flags);
+}
+
+Result<std::string> MoveToNothing(ParentCache* from_parents, const std::string& from,
+                                  const Place& to, RenameFlags flags) {
+  Result<const Entry*> source = from_parents->Open(from);
   Result<Entry> target = OpenParent(to.root, to.path);
-  for (const Result<Entry>* end : {&source, &target}) {
-    if (end->ok()) continue;
-    if (IsGoneParent(end->error())) return std::string(kNoParent);
-    return end->error();
+  if (!source.ok() || !target.ok()) {
+    const Error& error = source.ok() ? target.error() : source.error();
+    if (IsGoneParent(error)) return std::string(kNoParent);
+    return error;
   }
-  const Entry& s = source.value();
+  const Entry& s = *source.value();
   const Entry& t = target.value();
   Status renamed = Ok();
   bool done = false;

@@ -60,6 +60,8 @@ struct Place {
 // Without `flags` support (FUSE) it looks before it renames.
 enum class RenameFlags : std::uint8_t { kUsable, kAvoid };
 Result<std::string> MoveToNothing(const Place& from, const Place& to, RenameFlags flags);
+Result<std::string> MoveToNothing(ParentCache* from_parents, const std::string& from,
+                                  const Place& to, RenameFlags flags);
 
 // Renames over what is at `to`, if that still is what was last seen there: looked at once more
 // right before. Returns why not, or "" when it is done.
