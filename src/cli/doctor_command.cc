@@ -155,7 +155,7 @@ std::string ToText(const Diagnosis& diagnosis) {
 
 Result<Diagnosis> Examine() {
   Launcher launcher = TRY(Launcher::Start(ClerkJobs()));
-  return Diagnose(launcher, nullptr);
+  return Diagnose(launcher, std::nullopt);
 }
 
 // Where a workspace is found, what is proved is kept for its runs. One that cannot be opened is no

@@ -312,6 +312,7 @@ Result<Admitted> Admit(RunRequest* request, const std::string& id, const Workspa
   admitted.spec.id = id;
   admitted.spec.limits = request->limits;
   admitted.spec.network = request->network;
+  admitted.spec.scratch_on_disk = config.scratch_on_disk;
   const std::string cwd = TRY(ResolveCwd(*request, workspace));
   admitted.spec.cwd = cwd.empty() ? "/workspace" : "/workspace/" + cwd;
   TRY(UseProgram(*request, workspace, &admitted));

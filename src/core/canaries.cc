@@ -107,10 +107,11 @@ Status Canaries::MakeFiles() {
   if (::chmod(path_.c_str(), 0755) != 0) return Error::FromErrno(errno, "chmod");
   dir_ = TRY(OpenPath(path_, O_RDONLY | O_DIRECTORY));
   TRY(WriteFile(dir_, "file"));
-  for (const char* name : {"workspace", "workspace/old", "workspace/.bailiff"}) {
+  for (const char* name : {"workspace", "workspace/old", "workspace/.bailiff", "scratch"}) {
     if (::mkdirat(dir_.get(), name, 0755) != 0) return Error::FromErrno(errno, "mkdir");
   }
   workspace_ = TRY(OpenDirBeneath(dir_, "workspace", O_RDONLY));
+  scratch_ = TRY(OpenDirBeneath(dir_, "scratch", O_RDONLY));
   for (const char* name : {"keep", "gone", "old/file", ".bailiff/secret"}) {
     TRY(WriteFile(workspace_, name));
   }

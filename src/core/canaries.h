@@ -15,6 +15,7 @@ namespace bailiff {
 //   file               a file outside of the workspace
 //   socket             a listening unix socket
 //   workspace/         probe, keep, gone, old/file, .bailiff/secret
+//   scratch/           see SandboxFds
 //
 // and a port, an abstract socket, a process and a segment of shared memory. Destruction removes
 // all of them.
@@ -30,6 +31,7 @@ class Canaries {
   const Places& places() const { return places_; }  // As seen from outside.
   const Fd& dir() const { return dir_; }
   const Fd& workspace() const { return workspace_; }
+  const Fd& scratch() const { return scratch_; }
 
   // How many connections the three sockets have got since this was asked last.
   int Connections() const;
@@ -47,6 +49,7 @@ class Canaries {
   std::string path_;
   Fd dir_;
   Fd workspace_;
+  Fd scratch_;
   Places places_;
   std::array<Fd, 3> listeners_;
   int memory_id_ = -1;

@@ -88,6 +88,12 @@ Result<bool> Set(const std::string& key, const toml::node& node, const std::stri
     config->host_network = value->get();
     return true;
   }
+  if (key == "sandbox.scratch") {
+    const std::string where = TRY(Text(node, path, key));
+    if (where != "memory" && where != "disk") return Bad(path, key, "must be memory or disk");
+    config->scratch_on_disk = where == "disk";
+    return true;
+  }
   if (key == "retention.held_bytes_max") {
     const Result<std::int64_t> size = ParseSize(TRY(Text(node, path, key)));
     if (!size.ok()) return Bad(path, key, size.error().message());

@@ -12,6 +12,7 @@ namespace bailiff {
 // says; never in the workspace, where a script could write it. Every key is optional.
 struct Config {
   bool host_network = false;                        // [sandbox] host_network
+  bool scratch_on_disk = false;                     // [sandbox] scratch = "disk", or "memory"
   std::int64_t held_bytes_max = 10LL << 30;         // [retention] held_bytes_max, e.g. "10g"
   std::chrono::hours rollback_retention{30L * 24};  // [retention] rollback, e.g. "30d"
   // [records] execution_logs: folder in the workspace, or "off" (then empty).

@@ -84,6 +84,7 @@ Result<std::unique_ptr<Context>> Context::Open(const ContextOptions& options) {
   context->output_dir_ = TRY(OpenSubdir(context->state_dir_, "output"));
   context->journal_dir_ = TRY(OpenSubdir(context->state_dir_, "journal"));
   context->ledger_dir_ = TRY(OpenSubdir(context->state_dir_, "ledger"));
+  context->scratch_dir_ = TRY(OpenSubdir(context->state_dir_, "scratch"));
   if (TRY(StabilityOf(context->workspace_.root())) == Stability::kWeak) {
     context->held_dir_ = TRY(OpenSubdir(context->state_dir_, "held"));
   }

@@ -43,6 +43,7 @@ class Context {
   const Fd& run_dir() const { return run_dir_; }        // Sockets of running executions.
   const Fd& output_dir() const { return output_dir_; }  // Kept output, <id>.stdout and .stderr.
   const Fd& ledger_dir() const { return ledger_dir_; }
+  const Fd& scratch_dir() const { return scratch_dir_; }  // See SandboxFds.
   JournalDirs journal() const {
     return {workspace_.root(), workspace_.private_dir(), journal_dir_, held_dir()};
   }
@@ -70,6 +71,7 @@ class Context {
   Fd journal_dir_;
   Fd held_dir_;  // Only where the workspace's own file system is not local.
   Fd ledger_dir_;
+  Fd scratch_dir_;
   std::optional<Launcher> launcher_;
   std::optional<Store> store_;
   std::optional<Ledger> ledger_;

@@ -62,12 +62,13 @@ struct ProbeRun {
 };
 
 Result<ProbeRun> RunInSandbox(Launcher& launcher, const SandboxSpec& spec, const Fd& workspace,
-                              const Fd& in, const RunObserver& observer) {
+                              const Fd& scratch, const Fd& in, const RunObserver& observer) {
   const Fd idle = TRY(UnusedSocket());
   const Fd monitor = TRY(launcher.StartMonitor());
   Pipe out = TRY(MakePipe());
   Pipe err = TRY(MakePipe());
-  TRY(SendMessage(monitor, EncodeLaunch(spec), {&workspace, &in, &out.write, &err.write}));
+  TRY(SendMessage(monitor, EncodeLaunch(spec),
+                  {&workspace, &in, &out.write, &err.write, &scratch}));
   TRY(out.write.Close());
   TRY(err.write.Close());
   KeptOutput kept_out(kProbeOutputMax);
@@ -247,7 +248,8 @@ Status Explore(Launcher& launcher, const Canaries& canaries, Evidence* evidence)
                              },
                              nullptr};
   Fd in = TRY(examiner.MakeSocket());
-  const ProbeRun run = TRY(RunInSandbox(launcher, spec, canaries.workspace(), in, observer));
+  const ProbeRun run =
+      TRY(RunInSandbox(launcher, spec, canaries.workspace(), canaries.scratch(), in, observer));
   evidence->guarantees = run.supervised.guarantees;
   evidence->failure = WhyNot(run);
   if (!evidence->failure.empty()) return Ok();
@@ -269,7 +271,8 @@ Status Exhaust(Launcher& launcher, const Canaries& canaries, Evidence* evidence)
   spec.argv = ExhaustCommand(4 * kLittleMemory);
   evidence->few_cpus = kFewCpus;
   const Fd in = TRY(OpenPath("/dev/null", O_RDONLY));
-  const ProbeRun run = TRY(RunInSandbox(launcher, spec, canaries.workspace(), in, RunObserver{}));
+  const ProbeRun run = TRY(
+      RunInSandbox(launcher, spec, canaries.workspace(), canaries.scratch(), in, RunObserver{}));
   if (run.supervised.failure.has_value()) {
     evidence->failure = run.supervised.failure->message();
     return Ok();
@@ -281,13 +284,14 @@ Status Exhaust(Launcher& launcher, const Canaries& canaries, Evidence* evidence)
 }
 
 // Prepared as for a run of the user's, by the same code.
-Result<There> AskThere(Launcher& launcher, const Fd& workspace) {
+Result<There> AskThere(Launcher& launcher, const UserWorkspace& workspace, const Fd& scratch) {
   SandboxSpec spec = ProbeSpec();
+  spec.scratch_on_disk = workspace.scratch_on_disk;
   spec.argv = {"/nothing"};  // Never started.
   const Fd idle = TRY(OpenPath("/dev/null", O_RDWR));
   const Fd monitor = TRY(launcher.StartMonitor());
   TRY(SendMessage(monitor, EncodeLaunch(spec, MessageKind::kPrepare),
-                  {&workspace, &idle, &idle, &idle}));
+                  {&workspace.root, &idle, &idle, &idle, &scratch}));
   // When it has failed already, its answer says why.
   (void)SendMessage(monitor, EncodeKind(MessageKind::kDescribe));
   const std::optional<Message> message = TRY(ReceiveMessage(monitor));
@@ -317,7 +321,7 @@ const Layer* Diagnosis::Find(const std::string& name) const {
   return found == layers.end() ? nullptr : &*found;
 }
 
-Result<Diagnosis> Diagnose(Launcher& launcher, const Fd* workspace) {
+Result<Diagnosis> Diagnose(Launcher& launcher, const std::optional<UserWorkspace>& workspace) {
   Diagnosis diagnosis;
   diagnosis.host = TRY(ReadHostFacts());
   Evidence evidence;
@@ -325,12 +329,14 @@ Result<Diagnosis> Diagnose(Launcher& launcher, const Fd* workspace) {
     const std::unique_ptr<Canaries> canaries = TRY(Canaries::Make());
     TRY(Explore(launcher, *canaries, &evidence));
     TRY(Exhaust(launcher, *canaries, &evidence));
+    if (workspace.has_value() && evidence.failure.empty()) {
+      evidence.there = TRY(AskThere(launcher, *workspace, canaries->scratch()));
+    }
     evidence.damage = canaries->Damage();
   }
   diagnosis.guarantees = evidence.guarantees;
   diagnosis.failure = evidence.failure;
-  if (workspace != nullptr && evidence.failure.empty()) {
-    evidence.there = TRY(AskThere(launcher, *workspace));
+  if (evidence.there.has_value()) {
     diagnosis.guarantees = evidence.there->guarantees;
     diagnosis.failure = evidence.there->failure;
   }

@@ -49,10 +49,16 @@ struct Diagnosis {
   const Layer* Find(const std::string& name) const;
 };
 
+// A workspace, and where its configuration has changes go.
+struct UserWorkspace {
+  const Fd& root;
+  bool scratch_on_disk = false;
+};
+
 // Tries each layer in two real sandboxes over an empty workspace of its own in /tmp, which it
-// removes. Takes about half a second. With `workspace`, not null, a third sandbox is prepared over
+// removes. Takes about half a second. With `workspace` a third sandbox is prepared over
 // that, and nothing run in it: it says what is up to the file system there, which is an own uid.
 // Errors: kIo; kInternal.
-Result<Diagnosis> Diagnose(Launcher& launcher, const Fd* workspace);
+Result<Diagnosis> Diagnose(Launcher& launcher, const std::optional<UserWorkspace>& workspace);
 
 }  // namespace bailiff

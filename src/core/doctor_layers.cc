@@ -242,8 +242,20 @@ Layer Scratch(const Evidence& evidence) {
               "",
               {}};
   const bool full = bytes.sys_errno == ENOSPC && files.sys_errno == ENOSPC;
-  if (full && bytes.number > 0 && bytes.number <= evidence.limits.scratch_bytes) return layer;
-  return Missing("scratch", layer.detail, "the limit did not hold");
+  if (!full || bytes.number <= 0 || bytes.number > evidence.limits.scratch_bytes) {
+    return Missing("scratch", layer.detail, "the limit did not hold");
+  }
+  const Guarantees& guarantees =
+      evidence.there.has_value() && evidence.there->guarantees.has_value()
+          ? *evidence.there->guarantees
+          : *evidence.guarantees;
+  if (guarantees.scratch == "polled") {
+    Weaken(&layer,
+           {"changes are on disk, where they are counted now and then: a script can exceed "
+            "its limit before it is ended",
+            {"use Linux 6.6 or newer without [sandbox] scratch = \"disk\", or run as root"}});
+  }
+  return layer;
 }
 
 Layer Kill(const Evidence& evidence) {

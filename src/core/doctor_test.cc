@@ -257,7 +257,9 @@ TEST(WhyNoSandboxTest, NamesTheLayerTheReasonAndWhatHelps) {
        "", "user-namespace", "seccomp filter", "--security-opt seccomp=unconfined"},
       {[](HostFacts* h) { h->kernel.seccomp.ok = false; }, "", "seccomp", "",
        "CONFIG_SECCOMP_FILTER"},
-      {[](HostFacts* h) { h->kernel.privileged = h->kernel.tmpfs_attributes.ok = false; }, "",
+      {[](HostFacts* h) { h->kernel.privileged = h->kernel.tmpfs_attributes.ok = false; },
+       "start sandbox: neither tmpfs nor the file system of the state directory keeps user "
+       "attributes",
        "overlay", "tmpfs of Linux 6.1.0", "run Bailiff as root"},
       {[](HostFacts* h) { h->has_overlay = false; }, "mount overlay over the workspace: No such",
        "overlay", "not loaded", "modprobe overlay"},

@@ -418,7 +418,8 @@ Result<PreparedRun> Prepare(Context& context, RunRequest request) {
   if (context.has_records()) run.base_epoch = TRY(context.store().CurrentEpoch());
   run.started_ns = context.NowNanos();
   TRY(SendMessage(run.monitor, EncodeLaunch(run.admitted.spec, MessageKind::kPrepare),
-                  {&context.workspace().root(), &run.admitted.in, &out.write, &err.write}));
+                  {&context.workspace().root(), &run.admitted.in, &out.write, &err.write,
+                   &context.scratch_dir()}));
   run.pipes = {std::move(out.read), std::move(err.read)};
   return run;
 }

@@ -97,10 +97,10 @@ LaunchCause WhyNoSandbox(const HostFacts& host, const std::string& failure) {
     return {"seccomp",
             {host.kernel.seccomp.reason, {"use a kernel built with CONFIG_SECCOMP_FILTER"}}};
   }
-  if (!host.kernel.privileged && !host.kernel.tmpfs_attributes.ok) {
+  if (Contains(failure, "user attributes")) {
     return {"overlay",
-            {"tmpfs of Linux " + host.release + " has no user attributes; Linux 6.6 or newer does",
-             {"run Bailiff as root",
+            {"tmpfs of Linux " + host.release + " has no user attributes, and neither has the disk",
+             {"run Bailiff as root", "bailiff --state DIR ... # on ext4, xfs or btrfs",
               "sudo apt-get install -t bookworm-backports linux-image-amd64 "
               "# or any kernel from 6.6 on"}}};
   }

@@ -265,7 +265,9 @@ std::string PlaceAmongCgroups(std::string_view text) {
 }
 
 Result<Diagnosis> Prove(Context& context) {
-  Diagnosis diagnosis = TRY(Diagnose(context.launcher(), &context.workspace().root()));
+  Diagnosis diagnosis =
+      TRY(Diagnose(context.launcher(),
+                   UserWorkspace{context.workspace().root(), context.config().scratch_on_disk}));
   Proof now;
   now.circumstances = TRY(Circumstances());
   now.words = WordsThatHold(diagnosis);

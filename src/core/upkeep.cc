@@ -103,6 +103,7 @@ Result<Collected> CollectGarbage(Context& context, std::chrono::nanoseconds olde
 
 Result<TidiedUp> TidyUp(Context& context) {
   TRY(CleanStale());
+  TRY(CleanStaleScratch(context.scratch_dir()));
   TidiedUp tidied;
   tidied.interrupted = TRY(FinishAbandoned(context));
   ProposalFilter filter;

@@ -8,8 +8,9 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "engine/clerk.h"
@@ -17,11 +18,13 @@
 #include "engine/protocol.h"
 #include "sys/file.h"
 #include "sys/message.h"
+#include "sys/system_clock.h"
 
 namespace bailiff {
 namespace {
 
 constexpr std::size_t kRequestBytesMax = 1UL << 30;
+constexpr std::chrono::seconds kEndTime{20};  // Of monitors whose starter is gone.
 
 // The loop of the launcher process. One thread; the state is its children and the jobs.
 class LauncherProcess {
@@ -54,9 +57,20 @@ class LauncherProcess {
     }
   }
 
-  // Ends every child and waits for it: monitors take their sandboxes with them.
+  // Ends every child and waits for it: monitors take their sandboxes with them. They have heard
+  // that nobody listens any more, and get time to remove what they have on disk.
   void EndChildren() {
-    for (const pid_t child : children_) ::kill(child, SIGKILL);
+    Kill(Child::kClerk);
+    const SteadyTime deadline = SystemClock().Steady() + kEndTime;
+    while (!children_.empty()) {
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - SystemClock().Steady());
+      pollfd event{children_changed_.get(), POLLIN, 0};
+      if (left.count() <= 0) break;
+      (void)::poll(&event, 1, static_cast<int>(left.count()));
+      Reap();
+    }
+    Kill(Child::kMonitor);
     while (!children_.empty()) {
       const pid_t pid = ::waitpid(-1, nullptr, 0);
       if (pid < 0 && errno != EINTR) return;
@@ -65,6 +79,14 @@ class LauncherProcess {
   }
 
  private:
+  enum class Child { kMonitor, kClerk };
+
+  void Kill(Child kind) {
+    for (const auto& [pid, child] : children_) {
+      if (child == kind) ::kill(pid, SIGKILL);
+    }
+  }
+
   void Reap() {
     signalfd_siginfo info{};
     while (::read(children_changed_.get(), &info, sizeof(info)) > 0) {
@@ -79,10 +101,10 @@ class LauncherProcess {
   Status Handle(Message message) {
     const MessageKind kind = TRY(DecodeKind(message.bytes));
     if (kind == MessageKind::kStartMonitor && message.fds.size() == 1) {
-      return Fork([&] { RunMonitor(message.fds[0]); });
+      return Fork(Child::kMonitor, [&] { RunMonitor(message.fds[0]); });
     }
     if (kind == MessageKind::kStartClerk && !message.fds.empty()) {
-      return Fork([&] { RunClerkProcess(&message); });
+      return Fork(Child::kClerk, [&] { RunClerkProcess(&message); });
     }
     return Error(ErrorCode::kInvalidArgument, "launcher: unexpected message");
   }
@@ -111,12 +133,12 @@ class LauncherProcess {
   }
 
   template <typename Body>
-  Status Fork(const Body& body) {
+  Status Fork(Child kind, const Body& body) {
     const pid_t launcher = ::getpid();
     const pid_t pid = ::fork();
     if (pid < 0) return Error::FromErrno(errno, "fork");
     if (pid > 0) {
-      children_.insert(pid);
+      children_.emplace(pid, kind);
       return Ok();
     }
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -133,7 +155,7 @@ class LauncherProcess {
   Fd socket_;
   Fd children_changed_;
   std::map<std::string, ClerkJob> jobs_;
-  std::set<pid_t> children_;
+  std::map<pid_t, Child> children_;
 };
 
 }  // namespace

@@ -167,12 +167,14 @@ TEST(ProtocolTest, MessagesSurviveARoundTrip) {
   spec.cwd = "/workspace";
   spec.limits.cpus = 0.5;
   spec.network = Network::kHost;
+  spec.scratch_on_disk = true;
   spec.demands = {.own_uid = true, .cgroup = false, .landlock = 7};
   const Result<SandboxSpec> read = DecodeLaunch(EncodeLaunch(spec));
   ASSERT_THAT(read, IsOk());
   EXPECT_EQ(read.value().argv, spec.argv);
   EXPECT_EQ(read.value().limits, spec.limits);
   EXPECT_EQ(read.value().network, Network::kHost);
+  EXPECT_TRUE(read.value().scratch_on_disk);
   EXPECT_EQ(read.value().demands, spec.demands);
 
   Ending ending;

@@ -24,9 +24,9 @@ Error Unexpected(std::string_view what) {
 
 Result<Sandbox> Prepare(const Message& message) {
   const SandboxSpec spec = TRY(DecodeLaunch(message.bytes));
-  if (message.fds.size() != 4) return Unexpected("four descriptors to launch with");
-  return Sandbox::Prepare(
-      spec, SandboxFds{message.fds[0], message.fds[1], message.fds[2], message.fds[3]});
+  if (message.fds.size() != 5) return Unexpected("five descriptors to launch with");
+  return Sandbox::Prepare(spec, SandboxFds{message.fds[0], message.fds[1], message.fds[2],
+                                           message.fds[3], &message.fds[4]});
 }
 
 // The clerk that captures: a child of the monitor, since only the monitor has the upper layer. It

@@ -126,6 +126,7 @@ std::string EncodeLaunch(const SandboxSpec& spec, MessageKind kind) {
   writer.Bytes(spec.cwd);
   WriteLimits(spec.limits, &writer);
   writer.U8(static_cast<std::uint8_t>(spec.network));
+  writer.U8(spec.scratch_on_disk ? 1 : 0);
   writer.U8(spec.demands.own_uid ? 1 : 0);
   writer.U8(spec.demands.cgroup ? 1 : 0);
   writer.U32(static_cast<std::uint32_t>(spec.demands.landlock));
@@ -142,6 +143,7 @@ Result<SandboxSpec> DecodeLaunch(std::string_view message) {
   spec.cwd = reader.Bytes();
   spec.limits = ReadLimits(&reader);
   spec.network = ReadEnum(&reader, Network::kHost);
+  spec.scratch_on_disk = ReadBool(&reader);
   spec.demands.own_uid = ReadBool(&reader);
   spec.demands.cgroup = ReadBool(&reader);
   spec.demands.landlock = static_cast<int>(reader.U32());

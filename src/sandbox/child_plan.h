@@ -29,6 +29,7 @@ enum class Slot : std::int8_t {
   kTmp,
   kShm,
   kScratch,
+  kDisk,  // A directory on disk that holds the upper layer, where tmpfs cannot.
   kUpper,
   kRoot,
   kProc,

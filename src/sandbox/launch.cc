@@ -146,7 +146,8 @@ Status LimitProcessors(pid_t pid, double cpus) {
   return Error::FromErrno(errno, "sched_setaffinity");
 }
 
-Result<std::string> CgroupName(const std::string& id) {
+// As CleanStale() reads it.
+Result<std::string> NameOfOwn(const std::string& id) {
   const std::uint64_t start = TRY(ProcessStartTime(::getpid()));
   return id + "." + std::to_string(::getpid()) + "." + std::to_string(start);
 }
@@ -155,9 +156,14 @@ Result<std::string> PathOf(const Fd& dir) {
   std::string path(PATH_MAX, '\0');
   const std::string link = "/proc/self/fd/" + std::to_string(dir.get());
   const ssize_t size = ::readlink(link.c_str(), path.data(), path.size());
-  if (size < 0) return Error::FromErrno(errno, "find the workspace's path");
+  if (size < 0) return Error::FromErrno(errno, "find a directory's path");
   path.resize(static_cast<std::size_t>(size));
   return path;
+}
+
+Result<PlaceOnHost> PlaceOf(const Fd& dir) {
+  const struct stat st = TRY(Stat(dir));
+  return PlaceOnHost{TRY(PathOf(dir)), st.st_dev, st.st_ino};
 }
 
 std::uint64_t NamespaceFlags(Network network) {
@@ -197,6 +203,7 @@ class Launcher {
  private:
   Status PrepareTier();
   Status PrepareMounts(const struct stat& root);
+  Status PrepareDisk();
   Status PrepareCgroup();
   Status Start();
   Result<PlanRun> Clone(const LoweredPlan& plan) const;
@@ -237,14 +244,30 @@ Status Launcher::PrepareTier() {
   guarantees.network = spec_.network;
   if (inputs_.tier == Tier::kPrivileged) return PrepareMounts(root);
   inputs_.carries_renames = true;
-  inputs_.workspace_path = TRY(PathOf(fds_.workspace));
-  TRY(RefuseMountsBelow(inputs_.workspace_path));
-  inputs_.workspace_device = root.st_dev;
-  inputs_.workspace_inode = root.st_ino;
+  inputs_.workspace_place = TRY(PlaceOf(fds_.workspace));
+  TRY(RefuseMountsBelow(inputs_.workspace_place.path));
+  return spec_.scratch_on_disk || !TmpfsKeepsAttributes() ? PrepareDisk() : Ok();
+}
+
+Status Launcher::PrepareDisk() {
+  if (fds_.scratch == nullptr || !fds_.scratch->valid()) {
+    return Error(ErrorCode::kUnsupported,
+                 "tmpfs keeps no user attributes here (Linux 6.6 or newer, or root, needed), and "
+                 "there is no directory on disk for the upper layer");
+  }
+  const std::string name = TRY(NameOfOwn(spec_.id));
+  state_->disk.emplace(TRY(DiskScratch::Make(*fds_.scratch, name)));
+  inputs_.disk = TRY(PlaceOf(state_->disk->dir()));
+  state_->guarantees.scratch = "polled";
   return Ok();
 }
 
 Status Launcher::PrepareMounts(const struct stat& root) {
+  if (spec_.scratch_on_disk) {
+    return Error(ErrorCode::kUnsupported,
+                 "scratch: only an ordinary user's sandboxes can have it on disk; leave it out of "
+                 "[sandbox] in bailiff.toml");
+  }
   // With longer ones than any path the kernel can carry every rename out, which is faster.
   inputs_.carries_renames = RaiseRedirectMax() < PATH_MAX;
   Ownership ownership = TRY(TakeOwnership(fds_.workspace, root));
@@ -259,7 +282,7 @@ Status Launcher::PrepareMounts(const struct stat& root) {
 
 Status Launcher::PrepareCgroup() {
   const CgroupHost host = TRY(FindCgroups(inputs_.tier));
-  const std::string name = TRY(CgroupName(spec_.id));
+  const std::string name = TRY(NameOfOwn(spec_.id));
   state_->cgroup.emplace(Cgroup::Create(host, name, spec_.limits));
   inputs_.pids_limited = state_->cgroup->limits_pids();
   state_->guarantees.limits = state_->cgroup->Describe();
@@ -358,6 +381,8 @@ Status StartSandbox(SandboxState* state) {
       return Error(ErrorCode::kIo, "the sandbox ended before it had started");
     }
     state->upper = std::move(message->fds.front());
+    if (!state->disk.has_value()) return Ok();
+    state->meter.emplace(TRY(Meter::Start(state->upper, state->user_namespace)));
     return Ok();
   }();
   if (!started.ok()) return Error(started.error()).WithContext("start sandbox");

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,13 @@ inline constexpr std::uint32_t kInsideId = 1000;
 // kSeccomp's `number`.
 enum class SeccompFilter : std::uint8_t { kCalls, kArguments };
 
+// A directory of the host by path, and how it is known again.
+struct PlaceOnHost {
+  std::string path;
+  dev_t device = 0;
+  ino_t inode = 0;
+};
+
 struct PlanInputs {
   const SandboxSpec* spec = nullptr;
   Tier tier = Tier::kRootless;
@@ -53,9 +61,9 @@ struct PlanInputs {
   mode_t root_mode = 0755;  // Of the workspace's root.
 
   // Rootless tier: where the workspace is, to be opened again in the new mount namespace.
-  std::string workspace_path;
-  dev_t workspace_device = 0;
-  ino_t workspace_inode = 0;
+  PlaceOnHost workspace_place;
+  // The same for the upper layer, where it is on disk.
+  std::optional<PlaceOnHost> disk;
 
   // Descriptors of the parent; the tier's others are -1.
   int sync = -1;

@@ -17,6 +17,7 @@ constexpr std::uint64_t kDevice = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_
 constexpr std::int64_t kInodesPerFile = 2;
 constexpr std::int64_t kInodesSpare = 4096;
 
+constexpr const char* kDiskDir = "disk";
 constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom"};
 constexpr const char* kWorkspaceLinks[] = {"projects", "Tools", "Database", "Reports"};
 constexpr const char* kRootDirs[] = {"usr", "proc", "dev", "dev/shm", "tmp",     "workspace",
@@ -64,18 +65,27 @@ void Attach(Slot mount, Slot to, const std::string& path, Plan* plan) {
                    .what = "attach " + path});
 }
 
+// What the overlay writes to: on disk, or with the rest of the scratch space.
+std::string InLayers(const PlanInputs& inputs, const std::string& name) {
+  return inputs.disk.has_value() ? std::string(kDiskDir) + "/" + name : name;
+}
+
 void AddScratch(const PlanInputs& inputs, const std::string& point, Plan* plan) {
   const Limits& limits = inputs.spec->limits;
-  const std::int64_t inodes = kInodesPerFile * limits.files + kInodesSpare;
   plan->push_back({.kind = ChildOpKind::kNewFilesystem,
                    .to = Slot::kScratch,
                    .text = "tmpfs",
                    .flags = kSafe,
                    .list = {"source", "scratch", "size", std::to_string(limits.scratch_bytes),
-                            "nr_inodes", std::to_string(inodes), "mode", "0700"},
+                            "nr_inodes", std::to_string(ScratchInodes(limits)), "mode", "0700"},
                    .what = "mount scratch space"});
   Attach(Slot::kScratch, Slot::kNone, point, plan);
-  for (const char* name : {"upper", "work", "mask", "lower"}) {
+  if (inputs.disk.has_value()) {
+    MakeDir(Slot::kScratch, kDiskDir, 0755, plan);
+    Attach(Slot::kDisk, Slot::kScratch, kDiskDir, plan);
+  }
+  for (const std::string& name : {InLayers(inputs, "upper"), InLayers(inputs, "work"),
+                                  std::string("mask"), std::string("lower")}) {
     MakeDir(Slot::kScratch, name, 0755, plan);
   }
   for (const char* name : {"tmp", "shm"}) {
@@ -97,7 +107,7 @@ void AddScratch(const PlanInputs& inputs, const std::string& point, Plan* plan) 
   }
   plan->push_back({.kind = ChildOpKind::kSetMode,
                    .from = Slot::kScratch,
-                   .path = "upper",
+                   .path = InLayers(inputs, "upper"),
                    .number = inputs.root_mode,
                    .what = "set mode of the upper layer"});
   plan->push_back({.kind = ChildOpKind::kMakeWhiteout,
@@ -106,21 +116,25 @@ void AddScratch(const PlanInputs& inputs, const std::string& point, Plan* plan) 
                    .what = "hide .bailiff"});
 }
 
-void OpenScratchDir(const std::string& name, Slot to, Plan* plan) {
+void OpenScratchDir(const std::string& path, Slot to, Plan* plan) {
   plan->push_back({.kind = ChildOpKind::kOpenDir,
                    .from = Slot::kScratch,
                    .to = to,
-                   .path = name,
-                   .what = "open " + name + " layer"});
+                   .path = path,
+                   .what = "open layer " + path});
 }
 
 }  // namespace
 
+std::int64_t ScratchInodes(const Limits& limits) {
+  return kInodesPerFile * limits.files + kInodesSpare;
+}
+
 void AddOverlay(const PlanInputs& inputs, const std::string& point, Plan* plan) {
   AddScratch(inputs, point, plan);
   Attach(Slot::kWorkspace, Slot::kScratch, "lower", plan);
-  OpenScratchDir("upper", Slot::kUpper, plan);
-  OpenScratchDir("work", Slot::kWork, plan);
+  OpenScratchDir(InLayers(inputs, "upper"), Slot::kUpper, plan);
+  OpenScratchDir(InLayers(inputs, "work"), Slot::kWork, plan);
   OpenScratchDir("mask", Slot::kMask, plan);
   OpenScratchDir("lower", Slot::kLower, plan);
   // Layers by descriptor: mountinfo, which the program may read, then has no path of the host.
@@ -138,7 +152,7 @@ void AddOverlay(const PlanInputs& inputs, const std::string& point, Plan* plan) 
     options.emplace_back("");
     plan->push_back({.kind = ChildOpKind::kProveAttributes,
                      .from = Slot::kUpper,
-                     .what = "set user attributes on tmpfs (Linux 6.6 or newer, or root, needed)"});
+                     .what = "set user attributes in the upper layer"});
   }
   plan->push_back({.kind = ChildOpKind::kNewFilesystem,
                    .to = Slot::kOverlay,
@@ -202,23 +216,30 @@ void AddHostParts(const HostLayout& host, Plan* plan) {
   }
 }
 
-// In the new mount namespace the caller's descriptor belongs to another one: the workspace is
+// In the new mount namespace the caller's descriptor belongs to another one: the directory is
 // opened again, and checked to be the same.
-void AddWorkspaceByPath(const PlanInputs& inputs, Plan* plan) {
+void AddByPath(const PlaceOnHost& place, const std::string& name, Slot to, std::uint64_t flags,
+               Plan* plan) {
   plan->push_back({.kind = ChildOpKind::kCloneTree,
-                   .to = Slot::kWorkspace,
-                   .path = inputs.workspace_path,
+                   .to = to,
+                   .path = place.path,
                    .flags = AT_SYMLINK_NOFOLLOW,
-                   .what = "clone the workspace's mount"});
+                   .what = "clone the mount of " + name});
   plan->push_back({.kind = ChildOpKind::kCheckIdentity,
-                   .from = Slot::kWorkspace,
-                   .number = inputs.workspace_device,
-                   .extra = inputs.workspace_inode,
-                   .what = "find the workspace again at " + inputs.workspace_path});
+                   .from = to,
+                   .number = place.device,
+                   .extra = place.inode,
+                   .what = "find " + name + " again at " + place.path});
   plan->push_back({.kind = ChildOpKind::kSetMountFlags,
-                   .from = Slot::kWorkspace,
-                   .flags = kReadOnly,
-                   .what = "make the workspace read-only"});
+                   .from = to,
+                   .flags = flags,
+                   .what = "set mount flags of " + name});
+}
+
+void AddPlacesOfHost(const PlanInputs& inputs, Plan* plan) {
+  AddByPath(inputs.workspace_place, "the workspace", Slot::kWorkspace, kReadOnly, plan);
+  if (!inputs.disk.has_value()) return;
+  AddByPath(*inputs.disk, "the upper layer", Slot::kDisk, kSafe, plan);
 }
 
 // The new root is attached over /usr, which surely exists and of which a clone was taken before.
@@ -254,7 +275,7 @@ void AddOverlayInside(const PlanInputs& inputs, Plan* plan) {
 
 void AddRoot(const PlanInputs& inputs, Plan* plan) {
   plan->push_back({.kind = ChildOpKind::kMakePrivate, .what = "make mounts private"});
-  if (inputs.tier == Tier::kRootless) AddWorkspaceByPath(inputs, plan);
+  if (inputs.tier == Tier::kRootless) AddPlacesOfHost(inputs, plan);
   AddEmptyRoot(plan);
   if (inputs.tier == Tier::kRootless) AddOverlayInside(inputs, plan);
   plan->push_back({.kind = ChildOpKind::kRemoveDir, .path = ".scratch", .what = "remove .scratch"});

@@ -44,7 +44,7 @@ class PlanTest : public testing::TestWithParam<Case> {
     inputs_.carries_renames = true;
     inputs_.outside_uid = 2'000'000'007;
     inputs_.outside_gid = 2'000'000'007;
-    inputs_.workspace_path = "/srv/files";
+    inputs_.workspace_place.path = "/srv/files";
     inputs_.host.binds = {{"/etc/ssl/certs", true}};
     inputs_.host.links = {{"/bin", "usr/bin"}};
     inputs_.sync = 3;

@@ -14,6 +14,7 @@
 
 #include "sandbox/child_plan.h"
 #include "sandbox/launch.h"
+#include "sandbox/plan_mounts.h"
 #include "sandbox/sandbox_state.h"
 #include "sandbox/tree_memory.h"
 #include "sys/system_clock.h"
@@ -42,6 +43,48 @@ Status KillTree(SandboxState* state) {
   return state->init->Kill();
 }
 
+// Counting takes at most this part of the time.
+constexpr int kCountPart = 10;
+// Files that were removed and are still open are not counted: the disk keeps this much.
+constexpr std::uint64_t kDiskReserveBytes = 64ULL << 20;
+
+void TakeCount(SandboxState* state) {
+  state->use = state->meter->Take();
+  const SteadyTime now = SystemClock().Steady();
+  state->next_count = now + kCountPart * (now - state->counted);
+  if (state->use.bytes > state->limits.scratch_bytes) state->scratch_full = true;
+  if (state->use.entries > ScratchInodes(state->limits)) state->inodes_full = true;
+}
+
+void AskForCount(SandboxState* state) {
+  state->counted = SystemClock().Steady();
+  state->meter->Ask();
+}
+
+void LookAtDiskSpace(SandboxState* state) {
+  struct statfs space = {};
+  if (::fstatfs(state->upper.get(), &space) != 0) return;
+  const std::uint64_t left = space.f_bavail * static_cast<std::uint64_t>(space.f_bsize);
+  if (left < kDiskReserveBytes) state->scratch_full = true;
+}
+
+// Whether the tree has to be ended for what it has written to disk.
+bool LookAtDisk(SandboxState* state) {
+  LookAtDiskSpace(state);
+  if (!state->meter->asked() && SystemClock().Steady() >= state->next_count) AskForCount(state);
+  return state->scratch_full || state->inodes_full;
+}
+
+// What it came to, nothing writing any more.
+void CountAtLast(SandboxState* state) {
+  if (state->meter->asked()) TakeCount(state);
+  AskForCount(state);
+  TakeCount(state);
+  LookAtDiskSpace(state);
+  // A file of the size that the limit is could not grow.
+  if (state->use.bytes >= state->limits.scratch_bytes) state->scratch_full = true;
+}
+
 void LookAtScratch(SandboxState* state) {
   struct statfs space = {};
   if (!state->upper.valid() || ::fstatfs(state->upper.get(), &space) != 0) return;
@@ -51,6 +94,7 @@ void LookAtScratch(SandboxState* state) {
 }
 
 std::int64_t ScratchBytes(const SandboxState& state) {
+  if (state.meter.has_value()) return state.use.bytes;
   struct statfs space = {};
   if (!state.upper.valid() || ::fstatfs(state.upper.get(), &space) != 0) return 0;
   return static_cast<std::int64_t>((space.f_blocks - space.f_bfree) *
@@ -114,7 +158,11 @@ Result<Ending> Finish(SandboxState* state) {
   const ProcessEnd end = TRY(state->init->Wait());
   Ending ending;
   ending.duration = SystemClock().Steady() - state->started;
-  LookAtScratch(state);
+  if (state->meter.has_value()) {
+    CountAtLast(state);
+  } else {
+    LookAtScratch(state);
+  }
   const CgroupUsage usage = state->cgroup->Read();
   const std::optional<int> status = ReadStatus(state->status);
   if (!status.has_value()) {
@@ -170,15 +218,22 @@ const Guarantees& Sandbox::guarantees() const {
 Result<std::optional<Ending>> Sandbox::Wait(const Fd& interrupt) {
   if (state_->ending.has_value()) return state_->ending;
   for (;;) {
-    std::array<pollfd, 2> watched = {pollfd{state_->init->pidfd().get(), POLLIN, 0},
-                                     pollfd{interrupt.get(), POLLIN, 0}};
+    const bool counts = state_->meter.has_value() && state_->meter->asked();
+    std::array<pollfd, 3> watched = {
+        pollfd{state_->init->pidfd().get(), POLLIN, 0}, pollfd{interrupt.get(), POLLIN, 0},
+        pollfd{counts ? state_->meter->answer().get() : -1, POLLIN, 0}};
     const auto wait = static_cast<int>(UntilNextLook(*state_).count());
     if (::poll(watched.data(), watched.size(), wait) < 0 && errno != EINTR) {
       return Error::FromErrno(errno, "poll");
     }
     if (watched[0].revents != 0) return std::optional(TRY(Finish(state_.get())));
     if (watched[1].revents != 0) return std::optional<Ending>();
-    LookAtScratch(state_.get());
+    if (watched[2].revents != 0) TakeCount(state_.get());
+    if (!state_->meter.has_value()) {
+      LookAtScratch(state_.get());
+    } else if (LookAtDisk(state_.get())) {
+      TRY(KillTree(state_.get()));
+    }
     TRY(LookAtMemory(state_.get()));
     TRY(LookAtClock(state_.get()));
   }

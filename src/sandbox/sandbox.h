@@ -15,6 +15,9 @@ struct SandboxFds {
   const Fd& in;         // Become descriptors 0, 1 and 2 inside.
   const Fd& out;
   const Fd& err;
+  // Directory of the caller's own for what is too much for tmpfs, or too old a one; by name there,
+  // <id>.<pid>.<start time>, until the sandbox is destroyed. Null: such a sandbox is refused.
+  const Fd* scratch = nullptr;
 };
 
 // One isolated process tree over a copy-on-write view of a workspace.
@@ -34,7 +37,8 @@ class Sandbox {
   // Waits until it is built, and starts its program. Once.
   //
   // Errors: kNotFound when argv[0] or cwd does not exist inside (the message says which);
-  //         kUnsupported when this kernel lacks a layer, with what to do about it;
+  //         kUnsupported when this kernel lacks a layer, with what to do about it, and for
+  //         SandboxSpec::scratch_on_disk in the privileged tier;
   //         kResourceExhausted when no uid is free or scratch and memory exceed what the host has;
   //         kPermissionDenied; kIo. Nothing is left behind. Each may come from any of the three.
   Status Start();

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/disk_scratch.h"
 #include "sandbox/plan.h"
 #include "sandbox/sandbox.h"
 #include "sys/process.h"
@@ -16,6 +17,7 @@ struct SandboxState {
   Limits limits;
   Guarantees guarantees;
 
+  std::optional<DiskScratch> disk;
   Fd uid_lock;
   Fd upper;
   Fd user_namespace;
@@ -25,6 +27,10 @@ struct SandboxState {
   Plan plan;                    // What the tree's processes do until the program runs,
   Fd report;                    // and the read end of where they say which step failed.
   std::optional<Process> init;  // Pid 1 of the tree.
+  std::optional<Meter> meter;   // Of what is on disk.
+  SteadyTime next_count{};      // Not before, so that counting stays a small part of the work.
+  SteadyTime counted{};         // When the count that is due was asked for.
+  ScratchUse use;               // The newest.
 
   SteadyTime started{};
   bool killed = false;

@@ -234,6 +234,71 @@ TEST_P(SandboxTest, LimitsNumberOfFiles) {
   });
 }
 
+TEST_P(SandboxTest, ChangesCanBeOnDisk) {
+  const Tier tier = GetParam();
+  InTier([tier](World& world) {
+    world.spec().scratch_on_disk = true;
+    const Result<Finished> run =
+        world.Bash("echo more >> projects/A/f && rm -r Tools && mkdir -p a/b && chmod 0 a && ls");
+    if (tier == Tier::kPrivileged) {
+      EXPECT_THAT(run, FailsWith(ErrorCode::kUnsupported));
+      return;
+    }
+    ASSERT_THAT(run, IsOk());
+    EXPECT_EQ(run.value().out, "a\nprojects\n") << run.value().err;
+    EXPECT_EQ(run.value().guarantees.scratch, "polled");
+    EXPECT_FALSE(run.value().ending.scratch_full);
+    EXPECT_GT(run.value().ending.usage.scratch_bytes, 0);
+    EXPECT_TRUE(std::filesystem::is_empty(world.scratch()));
+  });
+}
+
+// Endless loops: each ends because it is counted, and ended.
+TEST_P(SandboxTest, WhatIsOnDiskIsCountedWhereverItIsPut) {
+  if (GetParam() == Tier::kPrivileged) return;  // It refuses: see above.
+  const char* scripts[] = {
+      "n = 0\nwhile True:\n  n += 1\n  open(f'{n}', 'wb').write(bytes(100_000))",
+      "import os\nos.mkdir('d')\nfiles = [open(f'd/{n}', 'ab') for n in range(100)]\n"
+      "os.chmod('d', 0)\nwhile True:\n  for f in files: f.write(bytes(10_000)); f.flush()",
+      "import os\nos.makedirs('a/b')\nos.chdir('a/b')\nopen('f', 'wb').write(bytes(100_000))\n"
+      "os.chmod('..', 0o100)\nn = 0\nwhile True:\n  n += 1\n  open(f'{n}', "
+      "'wb').write(bytes(100_000))",
+  };
+  for (const char* script : scripts) {
+    InTier([script](World& world) {
+      world.spec().scratch_on_disk = true;
+      world.spec().limits.scratch_bytes = 4LL << 20;
+      const Result<Finished> run = world.Python(script);
+      ASSERT_THAT(run, IsOk());
+      EXPECT_EQ(run.value().ending.signal, SIGKILL) << run.value().err;
+      EXPECT_EQ(run.value().ending.reason, EndReason::kExited);
+      EXPECT_TRUE(run.value().ending.scratch_full);
+      EXPECT_TRUE(std::filesystem::is_empty(world.scratch()));
+    });
+  }
+}
+
+TEST_P(SandboxTest, FilesOnDiskAreCountedAndNoneIsLargerThanAllMayBe) {
+  if (GetParam() == Tier::kPrivileged) return;
+  InTier([](World& world) {
+    world.spec().scratch_on_disk = true;
+    world.spec().limits.files = 100;
+    const Result<Finished> run = world.Python("n = 0\nwhile True:\n  n += 1\n  open(f'{n}', 'w')");
+    ASSERT_THAT(run, IsOk());
+    EXPECT_TRUE(run.value().ending.inodes_full);
+    EXPECT_EQ(run.value().ending.signal, SIGKILL);
+  });
+  InTier([](World& world) {
+    world.spec().scratch_on_disk = true;
+    world.spec().limits.scratch_bytes = 2LL << 20;
+    const Result<Finished> run = world.Python(
+        "f = open('big', 'wb')\nf.write(bytes(1 << 21))\nf.flush()\nf.write(b'x')\nf.flush()");
+    ASSERT_THAT(run, IsOk());
+    EXPECT_THAT(run.value().err, HasSubstr("File too large"));
+    EXPECT_TRUE(run.value().ending.scratch_full);
+  });
+}
+
 TEST_P(SandboxTest, ReturnsWhenInterruptedAndCanThenBeKilled) {
   InTier([](World& world) {
     const Fd out = MemoryFile();

@@ -47,6 +47,7 @@ struct SandboxSpec {
   std::string cwd;                       // Absolute, for example "/workspace/projects/A".
   Limits limits;
   Network network = Network::kNone;
+  bool scratch_on_disk = false;  // Also where tmpfs would do. Rootless tier only.
   Demands demands;
 };
 
@@ -55,7 +56,7 @@ struct Guarantees {
   std::string level = "ns";
   Tier tier = Tier::kRootless;
   bool own_uid = false;  // A host uid that no other running sandbox has.
-  std::string scratch;   // "tmpfs"
+  std::string scratch;   // "tmpfs"; "polled": changes are on disk, and counted now and then.
   std::string limits;    // "cgroup2", "cgroup1", "rlimits"
   bool seccomp = false;
   int landlock = 0;  // ABI version; 0: the kernel has none.

@@ -103,4 +103,12 @@ Status CleanStale() {
   return result;
 }
 
+Status CleanStaleScratch(const Fd& scratch) {
+  for (const std::string& name : TRY(ListDir(scratch, kNamesMax))) {
+    const std::optional<Owner> owner = ParseOwner(name);
+    if (owner.has_value() && !IsAlive(*owner)) TRY(RemoveTree(scratch, name));
+  }
+  return Ok();
+}
+
 }  // namespace bailiff

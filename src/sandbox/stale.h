@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "sys/fd.h"
 
 namespace bailiff {
 
@@ -9,5 +10,8 @@ namespace bailiff {
 //
 // Errors: kIo, after everything that can be removed is.
 Status CleanStale();
+
+// The same for what they left in the directory that SandboxFds::scratch names.
+Status CleanStaleScratch(const Fd& scratch);
 
 }  // namespace bailiff

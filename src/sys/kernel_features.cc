@@ -6,9 +6,11 @@
 #include <linux/mount.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -107,6 +109,14 @@ int LandlockAbi() {
   return abi < 0 ? 0 : static_cast<int>(abi);
 }
 
+bool TmpfsKeepsAttributes() {
+  // Memory files lie on a tmpfs of the kernel's own.
+  const int raw = ::memfd_create("attributes", MFD_CLOEXEC);
+  if (raw < 0) return false;
+  const Fd file(raw);
+  return ::fsetxattr(file.get(), "user.overlay.opaque", "y", 1, 0) == 0;
+}
+
 Feature ProbeKeyrings() {
   const long rc = ::syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
   const bool absent = rc < 0 && (errno == ENOSYS || errno == EPERM);
@@ -121,9 +131,9 @@ Result<KernelFeatures> ProbeKernel(const Fd& directory) {
       TRY(TryInChild(CLONE_NEWUSER, TryNothing)), "make a user namespace",
       "See kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and "
       "user.max_user_namespaces; or run as root");
-  features.tmpfs_attributes =
-      FromErrno(TRY(TryInChild(CLONE_NEWUSER | CLONE_NEWNS, TryTmpfsAttributes)),
-                "set user attributes on tmpfs", "Linux 6.6 or newer has them; or run as root");
+  features.tmpfs_attributes = FromErrno(
+      TRY(TryInChild(CLONE_NEWUSER | CLONE_NEWNS, TryTmpfsAttributes)),
+      "set user attributes on tmpfs", "Linux 6.6 or newer has them; without, changes lie on disk");
   features.idmap = ProbeIdmap(directory, features.privileged);
   features.seccomp =
       FromErrno(TRY(TryInChild(0, TrySeccomp)), "seccomp", "The kernel has no system call filters");

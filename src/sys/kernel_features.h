@@ -30,6 +30,9 @@ struct KernelFeatures {
 Result<bool> IsPrivileged();
 
 int LandlockAbi();
+
+// Whether files of tmpfs have user.* attributes, which those of Linux 6.6 and newer have.
+bool TmpfsKeepsAttributes();
 Feature ProbeKeyrings();
 
 // Tries everything. `directory` is where workspaces lie. Takes some milliseconds.

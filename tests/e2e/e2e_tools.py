@@ -190,6 +190,7 @@ def assert_nothing_left(cli: Cli, execution: str, marker: str) -> None:
     wait_until(lambda: not cgroups_named(execution), "the end of its cgroups")
     assert not mounts_with(execution) and not mounts_with(str(cli.workspace))
     assert execution not in staged(cli)
+    assert os.listdir(cli.state / "scratch") == []
 
 
 def bare(

@@ -69,6 +69,8 @@ class World {
     char name[] = "/tmp/bailiff_sandbox_XXXXXX";
     if (::mkdtemp(name) == nullptr) std::abort();
     root_ = name;
+    scratch_ = root_ + ".scratch";
+    std::filesystem::create_directory(scratch_);
     Write(".bailiff/secret", "state");
     Write("projects/A/f", "hello\n");
     Write("Tools/run.sh", "echo tool\n");
@@ -80,11 +82,15 @@ class World {
     spec_.limits.memory_bytes = 512LL << 20;
     spec_.limits.scratch_bytes = 64LL << 20;
   }
-  ~World() { std::filesystem::remove_all(root_); }
+  ~World() {
+    std::filesystem::remove_all(root_);
+    std::filesystem::remove_all(scratch_);
+  }
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
   const std::string& root() const { return root_; }
+  const std::string& scratch() const { return scratch_; }  // For what is not on tmpfs.
   SandboxSpec& spec() { return spec_; }
 
   void Write(const std::string& path, const std::string& text) const {
@@ -94,7 +100,9 @@ class World {
   }
 
   void GiveTo(uid_t uid) const {
-    ASSERT_EQ(::chown(root_.c_str(), uid, uid), 0);
+    for (const std::string& top : {root_, scratch_}) {
+      ASSERT_EQ(::chown(top.c_str(), uid, uid), 0);
+    }
     for (const auto& entry : std::filesystem::recursive_directory_iterator(root_)) {
       ASSERT_EQ(::lchown(entry.path().c_str(), uid, uid), 0);
     }
@@ -108,7 +116,8 @@ class World {
                                   const Fd& err) {
     spec_.argv = std::move(argv);
     const Fd workspace = OpenPath(root_, O_RDONLY | O_DIRECTORY).value();
-    return Sandbox::Launch(spec_, SandboxFds{workspace, in, out, err});
+    const Fd scratch = OpenPath(scratch_, O_RDONLY | O_DIRECTORY).value();
+    return Sandbox::Launch(spec_, SandboxFds{workspace, in, out, err, &scratch});
   }
 
   Result<Finished> Run(std::vector<std::string> argv) {
@@ -125,6 +134,7 @@ class World {
 
  private:
   std::string root_;
+  std::string scratch_;
   SandboxSpec spec_;
 };
 
