@@ -40,6 +40,9 @@ json::object ToJson(const Action& action) {
   document["error"] =
       action.message.empty() ? json::value() : json::value(ToUtf8Lossy(action.message));
   document["conflicts"] = ToJson(action.problems);
+  json::array warnings;
+  if (!action.warning.empty()) warnings.emplace_back(ToUtf8Lossy(action.warning));
+  document["warnings"] = std::move(warnings);
   if (action.decision.has_value()) document["decision"] = ToJson(*action.decision);
   return document;
 }
@@ -55,6 +58,10 @@ int AnswerAction(const Session& session, const Action& action, std::string text)
     }
     (void)WriteTo(STDERR_FILENO, text);
     text.clear();
+  }
+  if (!action.warning.empty()) {
+    const std::string warning = EscapeForTerminal(action.warning, Lines::kSingle);
+    (void)WriteTo(STDERR_FILENO, "bailiff: warning: " + warning + "\n");
   }
   session.Answer(ToJson(action), text);
   return ExitStatusOf(action);

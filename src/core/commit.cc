@@ -84,21 +84,23 @@ std::string Describe(const CommitReport& report) {
   CheckFailed("CommitOutcome out of range", __FILE__, __LINE__);
 }
 
-// The clerk's own report, or what the journal tells of a commit that ended before its clerk died.
-Result<CommitReport> CommitByClerk(Context& context, ProposalRow* row) {
+// The clerk's own report, or what the journal tells of a commit that ended before its clerk died:
+// then `warning` says so.
+Result<CommitReport> CommitByClerk(Context& context, ProposalRow* row, std::string* warning) {
   Result<CommitReport> report =
       ClerkCommit(context, std::exchange(row->change_set, ""), row->digest, row->origin);
   if (report.ok()) return report;
   std::optional<CommitReport> ended = TRY(ReportOf(context.journal().journal, row->id));
-  if (ended.has_value()) return *std::move(ended);
-  return report;
+  if (!ended.has_value()) return report;
+  *warning = "the commit had ended, as its journal tells, but: " + report.error().message();
+  return *std::move(ended);
 }
 
 }  // namespace
 
 Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row) {
   CommitResult result;
-  const Result<CommitReport> report = CommitByClerk(context, &row);
+  const Result<CommitReport> report = CommitByClerk(context, &row, &result.warning);
   const ChangeSet set = TRY(LoadChangeSet(context, row.id));
   if (report.ok()) {
     TRY(WriteOutcome(context, row, set, report.value(), ""));

@@ -12,7 +12,8 @@ namespace bailiff {
 struct CommitResult {
   ProposalState state = ProposalState::kCommitting;
   std::vector<PathProblem> problems;
-  std::string error;  // Empty: none.
+  std::string error;    // Empty: none.
+  std::string warning;  // Of a commit that is whole, all the same. Empty: none.
 };
 
 // Commits a proposal that is in state committing, and stored, with the workspace lock held, and

@@ -298,6 +298,7 @@ class Run {
     execution_.digest = outcome.digest;
     execution_.decision = outcome.decision;
     execution_.conflicts = outcome.problems;
+    if (!outcome.warning.empty()) execution_.warnings.push_back(outcome.warning);
     if (outcome.state == ProposalState::kConflict && outcome.error.empty()) {
       execution_.error = "the workspace changed while the script ran; nothing was applied";
     } else if (!outcome.error.empty()) {

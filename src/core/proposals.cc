@@ -165,6 +165,7 @@ Result<ProposalOutcome> CommitDecided(Context& context, Proposal proposal,
   outcome.state = result.state;
   outcome.problems = result.problems;
   outcome.error = result.error;
+  outcome.warning = result.warning;
   return outcome;
 }
 
@@ -245,6 +246,7 @@ Result<Action> Approve(Context& context, const std::string& id, const std::strin
   action.id = id;
   action.state = result.state;
   action.problems = result.problems;
+  action.warning = result.warning;
   if (result.state != ProposalState::kCommitted) {
     action.result = Action::Result::kConflict;
     action.message = result.error;
@@ -316,6 +318,7 @@ Result<Action> RollBack(Context& context, const std::string& id,
   action.decision = outcome.decision;
   action.problems = outcome.problems;
   action.message = outcome.error;
+  action.warning = outcome.warning;
   const bool going =
       outcome.state == ProposalState::kCommitted || outcome.state == ProposalState::kHeld;
   if (!going) action.result = Action::Result::kConflict;

@@ -35,6 +35,7 @@ struct ProposalOutcome {
   std::optional<Decision> decision;
   std::vector<PathProblem> problems;  // kConflict, kNeedsAttention: the paths.
   std::string error;                  // Why a commit that was decided did not happen.
+  std::string warning;                // What went wrong beside a commit that is whole.
 };
 
 // Decides a change set by policy, then holds, commits or drops it. Staged content that is not
@@ -52,6 +53,7 @@ struct Action {
   std::string id;          // Of the proposal acted on; a rollback's own.
   std::string rolls_back;  // Of a rollback: the commit that it undoes.
   std::string message;     // In words, where not kDone.
+  std::string warning;     // See ProposalOutcome.
   std::vector<PathProblem> problems;
   std::optional<Decision> decision;  // Of a rollback.
 };

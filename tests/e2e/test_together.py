@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
@@ -301,6 +302,23 @@ def test_a_commit_that_was_killed_is_all_or_nothing(privileged_ws: Cli, who: str
         ends.add(assert_all_or_nothing(cli, execution, before, after))
     assert ends == {"held", "committed"}  # The points lie on both sides of the decision.
     assert not mounts_with(str(cli.workspace)) and not cgroups_named(execution)
+
+
+def test_a_commit_whose_process_died_at_its_end_is_made_and_tells_so(privileged_ws: Cli) -> None:
+    cli = privileged_ws
+    execution = hold_for_review(cli, "Reports/a", "x")["execution_id"]
+    # The first removes what an earlier attempt may have left, the second what was staged.
+    inject = "inject=unlinkat:signal=KILL:when=2"
+    process = under_strace(cli, ["-f", "-e", "trace=unlinkat", "-e", inject], ["--json", "approve", execution])
+    out, err = process.communicate(timeout=SECONDS_MAX)
+    assert "SIGKILL" in read(cli.home / "trace")
+    document = json.loads(out)
+    assert (process.returncode, document["state"]) == (0, "committed")
+    [warning] = document["warnings"]
+    assert "ended without an answer" in warning and warning in err.decode()
+    assert (cli.workspace / "Reports/a").read_text() == "x"
+    cli.ok(["rollback", execution])
+    assert not (cli.workspace / "Reports/a").exists()
 
 
 # Killed between what the database, the ledger and the workspace are told
