@@ -141,9 +141,11 @@ void AddLimits(const PlanInputs& inputs, Plan* plan) {
                      .what = std::string("limit ") + entry.name});
   };
   for (const Entry& entry : entries) add(entry);
-  // No file alone takes more than all together may, however seldom they are counted.
-  const auto scratch = static_cast<std::uint64_t>(inputs.spec->limits.scratch_bytes);
-  if (inputs.disk.has_value()) add({RLIMIT_FSIZE, "file size", scratch, scratch});
+  // No file alone takes more than all together may, however seldom they are counted. A page more,
+  // since a full tmpfs has an error of its own.
+  constexpr std::int64_t kPageBytes = 4096;
+  const auto file = static_cast<std::uint64_t>(inputs.spec->limits.scratch_bytes + kPageBytes);
+  if (inputs.disk.has_value()) add({RLIMIT_FSIZE, "file size", file, file});
   // Pid 1 counts.
   const auto processes = static_cast<std::uint64_t>(inputs.spec->limits.pids) + 1;
   if (!inputs.pids_limited) add({RLIMIT_NPROC, "processes", processes, processes});

@@ -45,6 +45,8 @@ Status KillTree(SandboxState* state) {
 
 // Counting takes at most this part of the time.
 constexpr int kCountPart = 10;
+// A script that is told of a full disk, by the size of one file, may cope with that.
+constexpr std::int64_t kDiskSlackBytes = 1LL << 20;
 // Files that were removed and are still open are not counted: the disk keeps this much.
 constexpr std::uint64_t kDiskReserveBytes = 64ULL << 20;
 
@@ -52,7 +54,7 @@ void TakeCount(SandboxState* state) {
   state->use = state->meter->Take();
   const SteadyTime now = SystemClock().Steady();
   state->next_count = now + kCountPart * (now - state->counted);
-  if (state->use.bytes > state->limits.scratch_bytes) state->scratch_full = true;
+  if (state->use.bytes >= state->limits.scratch_bytes) state->scratch_full = true;
   if (state->use.entries > ScratchInodes(state->limits)) state->inodes_full = true;
 }
 
@@ -61,18 +63,20 @@ void AskForCount(SandboxState* state) {
   state->meter->Ask();
 }
 
-void LookAtDiskSpace(SandboxState* state) {
+bool DiskIsFull(const SandboxState& state) {
   struct statfs space = {};
-  if (::fstatfs(state->upper.get(), &space) != 0) return;
-  const std::uint64_t left = space.f_bavail * static_cast<std::uint64_t>(space.f_bsize);
-  if (left < kDiskReserveBytes) state->scratch_full = true;
+  if (::fstatfs(state.upper.get(), &space) != 0) return false;
+  return space.f_bavail * static_cast<std::uint64_t>(space.f_bsize) < kDiskReserveBytes;
 }
 
 // Whether the tree has to be ended for what it has written to disk.
 bool LookAtDisk(SandboxState* state) {
-  LookAtDiskSpace(state);
   if (!state->meter->asked() && SystemClock().Steady() >= state->next_count) AskForCount(state);
-  return state->scratch_full || state->inodes_full;
+  const bool full = DiskIsFull(*state);
+  if (full) state->scratch_full = true;
+  const bool beyond = state->use.bytes > state->limits.scratch_bytes &&
+                      state->use.bytes - state->limits.scratch_bytes > kDiskSlackBytes;
+  return beyond || state->inodes_full || full;
 }
 
 // What it came to, nothing writing any more.
@@ -80,9 +84,7 @@ void CountAtLast(SandboxState* state) {
   if (state->meter->asked()) TakeCount(state);
   AskForCount(state);
   TakeCount(state);
-  LookAtDiskSpace(state);
-  // A file of the size that the limit is could not grow.
-  if (state->use.bytes >= state->limits.scratch_bytes) state->scratch_full = true;
+  if (DiskIsFull(*state)) state->scratch_full = true;
 }
 
 void LookAtScratch(SandboxState* state) {

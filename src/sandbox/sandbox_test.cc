@@ -292,7 +292,8 @@ TEST_P(SandboxTest, FilesOnDiskAreCountedAndNoneIsLargerThanAllMayBe) {
     world.spec().scratch_on_disk = true;
     world.spec().limits.scratch_bytes = 2LL << 20;
     const Result<Finished> run = world.Python(
-        "f = open('big', 'wb')\nf.write(bytes(1 << 21))\nf.flush()\nf.write(b'x')\nf.flush()");
+        "f = open('big', 'wb')\nf.write(bytes((1 << 21) + "
+        "4096))\nf.flush()\nf.write(b'x')\nf.flush()");
     ASSERT_THAT(run, IsOk());
     EXPECT_THAT(run.value().err, HasSubstr("File too large"));
     EXPECT_TRUE(run.value().ending.scratch_full);
