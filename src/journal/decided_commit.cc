@@ -28,7 +28,7 @@ std::string PathOf(const Step& step) {
 }
 
 Status MarkRolledBack(const Fd& journal, const std::string& id) {
-  const Result<Journal> original = ReadJournal(journal, id);
+  const Result<JournalEnd> original = PeekJournal(journal, id);
   // Forgotten since, or marked before a crash.
   if (!original.ok() && original.error().code() == ErrorCode::kNotFound) return Ok();
   if (!original.ok()) return original.error();

@@ -334,7 +334,7 @@ Result<Journal> ReadJournal(const Fd& dir, const std::string& id) {
   return journal;
 }
 
-Result<JournalState> PeekJournal(const Fd& dir, const std::string& id) {
+Result<JournalEnd> PeekJournal(const Fd& dir, const std::string& id) {
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
   const Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
   const struct stat st = TRY(Stat(file));
@@ -364,7 +364,7 @@ Result<JournalState> PeekJournal(const Fd& dir, const std::string& id) {
     state = StateAfter(frame.type);
     offset += size;
   }
-  return state;
+  return JournalEnd{state, offset};
 }
 
 Result<std::vector<std::string>> ListJournals(const Fd& dir) {

@@ -57,8 +57,12 @@ struct Journal {
 // Errors: kNotFound; kIo for a damaged file, naming it.
 Result<Journal> ReadJournal(const Fd& dir, const std::string& id);
 
-// The state alone, from the records' headers.
-Result<JournalState> PeekJournal(const Fd& dir, const std::string& id);
+// The state and size alone, from the records' headers: whole records are not read.
+struct JournalEnd {
+  JournalState state = JournalState::kUndecided;
+  std::size_t size = 0;  // As Journal::size.
+};
+Result<JournalEnd> PeekJournal(const Fd& dir, const std::string& id);
 
 // The ids that have a journal, sorted.
 Result<std::vector<std::string>> ListJournals(const Fd& dir);

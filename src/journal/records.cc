@@ -29,8 +29,8 @@ Status CheckEnded(const Fd& journal, const std::string& id, const std::string& w
     return Error(ErrorCode::kInvalidArgument,
                  "'" + EscapeForTerminal(id, Lines::kSingle) + "' is not an id");
   }
-  const Result<JournalState> state = PeekJournal(journal, id);
-  if (!state.ok() || IsFinal(state.value())) return Ok();
+  const Result<JournalEnd> end = PeekJournal(journal, id);
+  if (!end.ok() || IsFinal(end.value().state)) return Ok();
   return Error(ErrorCode::kConflict, what + " " + id + ": it was cut short; recover it first");
 }
 

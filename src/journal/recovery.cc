@@ -40,15 +40,15 @@ Status SweepStages(const JournalDirs& dirs, const Fd& holder) {
   const std::vector<std::string> ids = TRY(ListDir(stage.value(), kStagesMax));
   for (const std::string& id : ids) {
     if (!IsId(id)) continue;
-    const Result<JournalState> state = PeekJournal(dirs.journal, id);
-    if (!state.ok()) continue;  // Without a journal it is a proposal's, not ours.
-    const bool applied =
-        state.value() == JournalState::kApplied || state.value() == JournalState::kRolledBack;
+    const Result<JournalEnd> end = PeekJournal(dirs.journal, id);
+    if (!end.ok()) continue;  // Without a journal it is a proposal's, not ours.
+    const bool applied = end.value().state == JournalState::kApplied ||
+                         end.value().state == JournalState::kRolledBack;
     if (applied) {
       const Journal journal = TRY(ReadJournal(dirs.journal, id));
       TRY(EndApplied(dirs, journal.begin));
     }
-    if (state.value() == JournalState::kUndone) TRY(RemovePrepared(dirs, id));
+    if (end.value().state == JournalState::kUndone) TRY(RemovePrepared(dirs, id));
   }
   return Ok();
 }
@@ -79,7 +79,7 @@ Result<std::vector<CommitReport>> RecoverAll(const JournalDirs& dirs,
   std::vector<std::pair<std::string, Journal>> open;
   const std::vector<std::string> ids = TRY(ListJournals(dirs.journal));
   for (const std::string& id : ids) {
-    const JournalState state = TRY(PeekJournal(dirs.journal, id));
+    const JournalState state = TRY(PeekJournal(dirs.journal, id)).state;
     if (IsFinal(state)) continue;
     Journal journal = TRY(ReadJournal(dirs.journal, id));
     const bool undecided = journal.state == JournalState::kUndecided;
@@ -128,9 +128,9 @@ Result<bool> NeedsRecovery(const Fd& journal) {
   if (TRY(QuarantineOf(journal)) != Quarantine::kNone) return true;
   const std::vector<std::string> ids = TRY(ListJournals(journal));
   for (const std::string& id : ids) {
-    const Result<JournalState> state = PeekJournal(journal, id);
+    const Result<JournalEnd> end = PeekJournal(journal, id);
     // A damaged one is Recover()'s to tell.
-    if (!state.ok() || !IsFinal(state.value())) return true;
+    if (!end.ok() || !IsFinal(end.value().state)) return true;
   }
   return false;
 }

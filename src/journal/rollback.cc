@@ -1,7 +1,11 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -16,10 +20,11 @@ namespace bailiff {
 namespace {
 
 // Builds the inverse: what the commit left becomes the base, what it put aside becomes the content.
+// Large ones are why each part of the journal is dropped when it has been used.
 class Inverter {
  public:
-  Inverter(const JournalDirs& dirs, const Journal& journal, const std::string& rollback_id)
-      : dirs_(dirs), journal_(journal), set_(journal.begin.set), index_(set_) {
+  Inverter(const JournalDirs& dirs, Journal journal, const std::string& rollback_id)
+      : dirs_(dirs), journal_(std::move(journal)), set_(journal_.begin.set), index_(set_) {
     rollback_.set.id = rollback_id;
   }
 
@@ -31,10 +36,12 @@ class Inverter {
       if (replaces) aside_[step.change] = step.slot;
       if (step.kind == StepKind::kDetach) detached_.emplace(step.path, step.store);
     }
+    journal_.begin.steps = std::vector<Step>();
     for (const Change& change : set_.changes) {
-      if (!change.sha256.empty()) written_.emplace(change.path, change.sha256);
+      if (!change.sha256.empty()) written_.emplace(change.path, &change.sha256);
     }
     for (std::size_t i = 0; i < set_.changes.size(); ++i) TRY(Invert(i));
+    DropOriginal();
     SortCanonically(&rollback_.set);
     if (rollback_.conflicts.empty()) TRY(CheckAsCommitWould());
     SortProblems(&rollback_.conflicts);
@@ -43,6 +50,15 @@ class Inverter {
   }
 
  private:
+  void DropOriginal() {
+    written_.clear();
+    detached_.clear();
+    index_.reset();
+    aside_ = std::vector<std::string>();
+    journal_.left = std::vector<Left>();
+    journal_.begin.set.changes = std::vector<Change>();
+  }
+
   void Conflict(const std::string& path, std::string reason) {
     rollback_.conflicts.push_back({path, std::move(reason)});
   }
@@ -101,9 +117,9 @@ class Inverter {
   }
 
   Status InvertDelete(std::size_t i) {
-    if (index_.IsCarried(i)) return Ok();  // With its unit.
+    if (index_->IsCarried(i)) return Ok();  // With its unit.
     TRY(Restore(set_.changes[i], aside_[i]));
-    for (const std::size_t below : index_.CarriedBy(i)) {
+    for (const std::size_t below : index_->CarriedBy(i)) {
       const Change& change = set_.changes[below];
       const std::string relative = change.path.substr(set_.changes[i].path.size() + 1);
       TRY(Restore(change, JoinPath(aside_[i], relative)));
@@ -154,7 +170,7 @@ class Inverter {
   // The content that the commit left at a change's path, as far as it is known.
   std::string DigestOf(const Change& done) const {
     const auto written = written_.find(done.path);
-    if (written != written_.end()) return written->second;
+    if (written != written_.end()) return *written->second;
     return done.base.has_value() ? done.base->sha256 : "";
   }
 
@@ -215,12 +231,12 @@ class Inverter {
   }
 
   const JournalDirs& dirs_;
-  const Journal& journal_;
-  const ChangeSet& set_;
-  SetIndex index_;
-  std::vector<std::string> aside_;                         // By change.
-  std::unordered_map<std::string, std::string> written_;   // Final path to digest.
-  std::unordered_map<std::string, std::string> detached_;  // Base path to private path.
+  Journal journal_;
+  const ChangeSet& set_;  // Of the journal.
+  std::optional<SetIndex> index_;
+  std::vector<std::string> aside_;                                    // By change.
+  std::unordered_map<std::string_view, const std::string*> written_;  // Final path to digest.
+  std::unordered_map<std::string, std::string> detached_;             // Base path to private path.
   Rollback rollback_;
 };
 
@@ -233,7 +249,7 @@ Error Unknown(const std::string& id, std::string_view why) {
 Result<Rollback> BuildRollback(const JournalDirs& dirs, const std::string& id,
                                const std::string& rollback_id) {
   if (!IsId(id)) return Unknown(EscapeForTerminal(id, Lines::kSingle), "not an id");
-  const Result<Journal> journal = ReadJournal(dirs.journal, id);
+  Result<Journal> journal = ReadJournal(dirs.journal, id);
   if (!journal.ok() && journal.error().code() == ErrorCode::kNotFound) {
     return Unknown(id, "no such commit is known");
   }
@@ -252,7 +268,7 @@ Result<Rollback> BuildRollback(const JournalDirs& dirs, const std::string& id,
   }
   const Seen undo = TRY(Look(dirs.private_dir, "undo/" + id));
   if (!undo.present) return Unknown(id, "what it replaced is no longer kept");
-  return Inverter(dirs, journal.value(), rollback_id).Run();
+  return Inverter(dirs, std::move(journal).value(), rollback_id).Run();
 }
 
 }  // namespace bailiff

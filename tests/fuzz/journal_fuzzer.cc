@@ -75,10 +75,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string file = is_file ? std::string(input) : Framed(input);
   dir.Put(std::string(kId) + ".journal", file);
   const Result<Journal> journal = ReadJournal(dir.fd(), kId);
-  const Result<JournalState> peeked = PeekJournal(dir.fd(), kId);
+  const Result<JournalEnd> peeked = PeekJournal(dir.fd(), kId);
   if (!journal.ok()) return 0;
   CHECK(journal.value().size <= file.size());
-  CHECK(peeked.ok() && peeked.value() == journal.value().state);
+  CHECK(peeked.ok() && peeked.value().state == journal.value().state);
+  CHECK(peeked.value().size == journal.value().size);
   CheckCanonical(journal.value(), file);
   return 0;
 }
