@@ -62,6 +62,36 @@ TEST(BytesTest, HexAndBase64SurviveARoundTrip) {
   EXPECT_THAT(FromHex("zz"), FailsWith(ErrorCode::kInvalidArgument));
 }
 
+TEST(UnitsTest, ASumOfSizesEndsAtWhatFits) {
+  std::int64_t sum = 0;
+  AddSize(INT64_MAX - 1, &sum);
+  EXPECT_EQ(sum, INT64_MAX - 1);
+  AddSize(2, &sum);
+  EXPECT_EQ(sum, INT64_MAX);
+  AddSize(INT64_MAX, &sum);
+  EXPECT_EQ(sum, INT64_MAX);
+}
+
+TEST(BytesTest, ASinkGetsTheSameBytesInPieces) {
+  const Encoding encoding = [](ByteWriter* writer) {
+    for (std::uint32_t i = 0; i < 30'000; ++i) writer->U32(i);
+    writer->Raw("raw");
+    writer->Bytes(std::string(100'000, 'x'));
+    writer->U8(1);
+  };
+  std::string pieces;
+  std::size_t longest = 0;
+  ByteWriter writer([&](std::string_view bytes) {
+    pieces += bytes;
+    longest = std::max(longest, bytes.size());
+  });
+  encoding(&writer);
+  writer.Flush();
+  EXPECT_EQ(pieces, Encoded(encoding));
+  EXPECT_EQ(pieces.size(), EncodedSize(encoding));
+  EXPECT_LT(longest, pieces.size() - 50'000);
+}
+
 TEST(BytesTest, ReaderStopsAtTheEndAndStaysStopped) {
   ByteWriter writer;
   writer.U32(7);

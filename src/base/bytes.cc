@@ -64,6 +64,16 @@ int HexDigit(char c) {
   return -1;
 }
 
+template <typename Word>
+void AppendLittleEndian(Word value, std::string* bytes) {
+  std::array<char, sizeof(Word)> word{};
+  for (char& byte : word) {
+    byte = static_cast<char>(value & 0xff);
+    value >>= 8;
+  }
+  bytes->append(word.data(), word.size());
+}
+
 }  // namespace
 
 std::string ToHex(std::string_view bytes) {
@@ -161,22 +171,52 @@ std::string EscapeForTerminal(std::string_view bytes, Lines lines) {
   return text;
 }
 
+void ByteWriter::FlushIfLarge() {
+  constexpr std::size_t kPieceBytes = 64UL * 1024;
+  if (data_.size() >= kPieceBytes && sink_) Flush();
+}
+
+void ByteWriter::Flush() {
+  if (!data_.empty()) sink_(data_);
+  data_.clear();
+}
+
 void ByteWriter::U8(std::uint8_t value) {
   data_ += static_cast<char>(value);
 }
 
 void ByteWriter::U32(std::uint32_t value) {
-  for (int shift = 0; shift < 32; shift += 8) data_ += static_cast<char>(value >> shift & 0xff);
+  AppendLittleEndian(value, &data_);
 }
 
 void ByteWriter::U64(std::uint64_t value) {
-  for (int shift = 0; shift < 64; shift += 8) data_ += static_cast<char>(value >> shift & 0xff);
+  AppendLittleEndian(value, &data_);
 }
 
 void ByteWriter::Bytes(std::string_view value) {
   CHECK(value.size() <= UINT32_MAX);
   U32(static_cast<std::uint32_t>(value.size()));
+  Raw(value);
+}
+
+void ByteWriter::Raw(std::string_view value) {
   data_ += value;
+  FlushIfLarge();
+}
+
+std::size_t EncodedSize(const Encoding& encoding) {
+  std::size_t size = 0;
+  ByteWriter writer([&size](std::string_view bytes) { size += bytes.size(); });
+  encoding(&writer);
+  writer.Flush();
+  return size;
+}
+
+std::string Encoded(const Encoding& encoding) {
+  ByteWriter writer;
+  writer.data_.reserve(EncodedSize(encoding));
+  encoding(&writer);
+  return writer.Take();
 }
 
 void ByteReader::Fail() {
@@ -219,9 +259,9 @@ std::uint64_t ByteReader::U64() {
   return value;
 }
 
-std::string ByteReader::Bytes() {
+std::string_view ByteReader::View() {
   const std::uint32_t size = U32();
-  return std::string(Consume(size));
+  return Consume(size);
 }
 
 }  // namespace bailiff

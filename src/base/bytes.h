@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -31,22 +32,51 @@ std::string ToUtf8Lossy(std::string_view bytes);
 enum class Lines { kSingle, kMultiple };
 std::string EscapeForTerminal(std::string_view bytes, Lines lines);
 
-// Appends fixed-size little-endian integers and length-prefixed strings to a string. The inverse of
-// ByteReader; the encoding of change sets, journals and messages between our processes.
+class ByteWriter;
+
+// Writes the same bytes each time that it is called.
+using Encoding = std::function<void(ByteWriter*)>;
+
+// Fixed-size little-endian integers and length-prefixed strings, one after the other. The inverse
+// of ByteReader; the encoding of change sets, journals and messages between our processes.
 class ByteWriter {
  public:
+  using Sink = std::function<void(std::string_view)>;
+
+  // Collects everything, for data() and Take().
+  ByteWriter() = default;
+
+  // Hands everything on to `sink`, some tens of KiB at a time: what is encoded need not be in
+  // memory as a whole.
+  explicit ByteWriter(Sink sink) : sink_(std::move(sink)) {}
+
   void U8(std::uint8_t value);
   void U32(std::uint32_t value);
   void U64(std::uint64_t value);
   void I64(std::int64_t value) { U64(static_cast<std::uint64_t>(value)); }
   void Bytes(std::string_view value);  // u32 length, then the bytes.
+  void Raw(std::string_view value);    // The bytes alone.
+
+  // Hands on what is left. Call it last, where there is a sink.
+  void Flush();
 
   const std::string& data() const { return data_; }
   std::string Take() { return std::move(data_); }
 
  private:
+  friend std::string Encoded(const Encoding& encoding);
+
+  void FlushIfLarge();
+
+  Sink sink_;
   std::string data_;
 };
+
+// How many bytes `encoding` writes.
+std::size_t EncodedSize(const Encoding& encoding);
+
+// What `encoding` writes, in memory of just that size: a large result is not copied while it grows.
+std::string Encoded(const Encoding& encoding);
 
 // Reads what ByteWriter wrote, from untrusted bytes. The first read past the end makes every later
 // one return zero or empty; check ok() once at the end.
@@ -59,7 +89,8 @@ class ByteReader {
   std::uint32_t U32();
   std::uint64_t U64();
   std::int64_t I64() { return static_cast<std::int64_t>(U64()); }
-  std::string Bytes();
+  std::string Bytes() { return std::string(View()); }
+  std::string_view View();  // As Bytes(), for as long as the data lives.
 
   // For a caller that found a value it cannot accept.
   void Fail();

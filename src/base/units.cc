@@ -79,6 +79,10 @@ Result<double> ParsePositive(std::string_view text) {
   return number;
 }
 
+void AddSize(std::int64_t bytes, std::int64_t* sum) {
+  if (__builtin_add_overflow(*sum, bytes, sum)) *sum = std::numeric_limits<std::int64_t>::max();
+}
+
 std::string FormatSize(std::int64_t bytes) {
   if (bytes < 1024) return fmt::format("{} B", bytes);
   constexpr std::array<std::string_view, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};

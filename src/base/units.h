@@ -22,6 +22,10 @@ Result<std::int64_t> ParseCount(std::string_view text, std::int64_t max);
 // A positive decimal number such as "0.5". Errors: as above.
 Result<double> ParsePositive(std::string_view text);
 
+// Adds a size to others. A sum that is too large stays at what fits: two sparse files may have 8
+// EiB each.
+void AddSize(std::int64_t bytes, std::int64_t* sum);
+
 // "512 B", "1.5 KiB", "2.0 GiB".
 std::string FormatSize(std::int64_t bytes);
 

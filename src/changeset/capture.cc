@@ -1,7 +1,5 @@
 #include "changeset/capture.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <unordered_map>
 #include <utility>
@@ -12,18 +10,11 @@
 #include "changeset/capture_refuse.h"
 #include "changeset/capture_stage.h"
 #include "changeset/capture_upper.h"
+#include "sys/process.h"
 #include "workspace/tree.h"
 
 namespace bailiff {
 namespace {
-
-// A moved directory is walked with a descriptor per level.
-void RaiseDescriptorLimit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // A walk that is too deep then says so itself.
-}
 
 Status CheckOptions(const CaptureOptions& options) {
   if (!ValidatePath(options.id).ok() || options.id.find('/') != std::string::npos) {
@@ -62,29 +53,36 @@ bool CanonicalLess(const Draft& left, const Draft& right) {
   return left.change.op < right.change.op;
 }
 
+// What differs, with what is refused and what conflicts in `result`. What was read of the two trees
+// is in memory no longer when it returns.
+Result<std::vector<Draft>> FindDrafts(const Fd& upper, Base* base, const CaptureOptions& options,
+                                      CaptureResult* result) {
+  Upper read = TRY(ReadUpper(upper, options));
+  const Pairs pairs = TRY(PairWithBase(std::move(read), upper, base, options));
+  result->conflicts = pairs.conflicts;
+  std::vector<Draft> drafts = TRY(CompareWithBase(pairs, upper, base, options, &result->conflicts));
+  result->refused = TRY(TakeRefused(pairs, base, options, &drafts));
+  const std::vector<PathProblem> found = TRY(FindConflicts(pairs, base, options, drafts));
+  result->conflicts.insert(result->conflicts.end(), found.begin(), found.end());
+  SortProblems(&result->refused);
+  SortProblems(&result->conflicts);
+  return drafts;
+}
+
 }  // namespace
 
 Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& holder,
                               const CaptureOptions& options) {
   TRY(CheckOptions(options));
-  RaiseDescriptorLimit();
+  RaiseDescriptorLimit();  // A moved directory is walked with a descriptor per level.
   Base base = TRY(Base::Open(workspace));
-  Upper read = TRY(ReadUpper(upper, options));
-  const Pairs pairs = TRY(PairWithBase(std::move(read), upper, &base, options));
-
   CaptureResult result;
   result.set.id = options.id;
-  result.conflicts = pairs.conflicts;
-  std::vector<Draft> drafts = TRY(CompareWithBase(pairs, upper, &base, options, &result.conflicts));
-  result.refused = TRY(TakeRefused(pairs, &base, options, &drafts));
-  const std::vector<PathProblem> found = TRY(FindConflicts(pairs, &base, options, drafts));
-  result.conflicts.insert(result.conflicts.end(), found.begin(), found.end());
-  SortProblems(&result.refused);
-  SortProblems(&result.conflicts);
-
+  std::vector<Draft> drafts = TRY(FindDrafts(upper, &base, options, &result));
   std::sort(drafts.begin(), drafts.end(), CanonicalLess);
   if (options.stage) TRY(StageBytes(upper, &base, holder, options.id, &drafts));
   FillDigestsOfLinks(&drafts);
+  result.set.changes.reserve(drafts.size());
   for (Draft& draft : drafts) result.set.changes.push_back(std::move(draft.change));
   return result;
 }

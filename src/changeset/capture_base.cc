@@ -26,10 +26,10 @@ Result<Base::Way> Base::Enter(std::string_view dir) {
     current_ = std::move(opened).value();
     current_way_ = Way::kOpen;
   } else {
-    const int sys_errno = opened.error().sys_errno();
-    const bool missing = sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == ELOOP;
+    const bool missing = IsNoEntry(opened.error());
     // What openat2(2) may not cross has no errno of its own.
-    const bool mount = opened.error().code() == ErrorCode::kPermissionDenied && sys_errno == 0;
+    const bool mount =
+        opened.error().code() == ErrorCode::kPermissionDenied && opened.error().sys_errno() == 0;
     if (!missing && !mount) return std::move(opened).error().WithContext("workspace");
     current_way_ = missing ? Way::kMissing : Way::kMount;
   }

@@ -30,21 +30,21 @@ std::vector<PathProblem> ReadProblems(ByteReader* reader) {
 }
 
 std::string EncodeCapture(const CaptureResult& result) {
-  ByteWriter writer;
-  writer.Bytes(kMagic);
-  writer.Bytes(Encode(result.set));
-  WriteProblems(result.refused, &writer);
-  WriteProblems(result.conflicts, &writer);
-  return writer.Take();
+  return Encoded([&](ByteWriter* writer) {
+    writer->Bytes(kMagic);
+    WriteEncoded(result.set, writer);
+    WriteProblems(result.refused, writer);
+    WriteProblems(result.conflicts, writer);
+  });
 }
 
 Result<CaptureResult> DecodeCapture(std::string_view bytes) {
   ByteReader reader(bytes);
-  if (reader.Bytes() != kMagic) {
+  if (reader.View() != kMagic) {
     return Error(ErrorCode::kInvalidArgument, "not an encoded capture");
   }
   CaptureResult result;
-  result.set = TRY(Decode(reader.Bytes()));
+  result.set = TRY(Decode(reader.View()));
   result.refused = ReadProblems(&reader);
   result.conflicts = ReadProblems(&reader);
   if (!reader.ok() || !reader.AtEnd()) {

@@ -27,7 +27,6 @@ constexpr std::int64_t kDirTimeSlackNs = 10'000'000;
 // A hole costs a script nothing and us the hashing of its zeros; so all holes of one change set
 // are bounded.
 constexpr std::int64_t kHoleBytesMax = std::int64_t{16} << 30;
-constexpr std::int64_t kStatBlock = 512;
 
 class Comparer {
  public:
@@ -270,7 +269,7 @@ class Comparer {
   }
 
   static std::int64_t HolesOf(const Node& node) {
-    return node.st.st_size - node.st.st_blocks * kStatBlock;
+    return node.st.st_size - node.st.st_blocks * kStatBlockBytes;
   }
 
   bool HasRoomForHoles(const Node& node) const {

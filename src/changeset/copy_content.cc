@@ -16,7 +16,6 @@ namespace bailiff {
 namespace {
 
 constexpr std::size_t kChunkBytes = 256UL * 1024;
-constexpr off_t kBlockBytes = 512;  // The unit of st_blocks.
 
 // Copies what is not a hole, and hashes all.
 class Copier {
@@ -27,7 +26,7 @@ class Copier {
     // Files are small, and many: fresh memory would cost more than what is read into it.
     chunk_.resize(std::min(static_cast<std::size_t>(st.st_size), kChunkBytes));
     Sha256 hash;
-    const bool may_have_holes = st.st_blocks * kBlockBytes < st.st_size;
+    const bool may_have_holes = st.st_blocks * kStatBlockBytes < st.st_size;
     if (may_have_holes) {
       TRY(CopySparse(from, to, st.st_size, &hash));
     } else {

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/sha256.h"
+#include "base/units.h"
 #include "changeset/text_diff.h"
 #include "workspace/tree.h"
 
@@ -204,7 +205,7 @@ class Renderer {
   void Render(const Change& change) {
     if (rendered_ == options_.changes_max) {
       left_out_.changes.push_back(change);
-      bytes_not_shown_ += ContentSize(change);
+      AddSize(ContentSize(change), &bytes_not_shown_);
       return;
     }
     ++rendered_;
@@ -276,7 +277,7 @@ class Renderer {
   // Says that nothing of `bytes` bytes is shown, and why.
   void LeaveOut(std::int64_t bytes, std::string_view why) {
     Note(fmt::format("{}; {} not shown", why, Bytes(bytes)));
-    bytes_not_shown_ += bytes;
+    AddSize(bytes, &bytes_not_shown_);
     EndBody();
   }
 
@@ -367,8 +368,9 @@ class Renderer {
     out_ += diff.text;
     bytes_left_ -= std::min(bytes_left_, diff.text.size());
     steps_left_ -= diff.steps;
-    const std::int64_t missing = diff.bytes_not_shown + unread;
-    bytes_not_shown_ += missing;
+    std::int64_t missing = unread;
+    AddSize(diff.bytes_not_shown, &missing);
+    AddSize(missing, &bytes_not_shown_);
     if (missing > 0) out_ += fmt::format("... {} more bytes not shown\n", Grouped(missing));
     if (diff.coarse) Note("too different to compare line by line: passages are shown as replaced");
     if (diff.escaped_lines > 0) {

@@ -10,12 +10,6 @@
 namespace bailiff {
 namespace {
 
-// As IdentityBeneath() says "nothing is there".
-bool IsGone(const Error& error) {
-  const int sys_errno = error.sys_errno();
-  return sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == ELOOP;
-}
-
 // O_NONBLOCK: a FIFO that took the file's place must not hold us.
 constexpr int kReadFlags = O_RDONLY | O_NONBLOCK;
 
@@ -48,7 +42,7 @@ Result<std::optional<std::string>> ReadIfSame(const Fd& root, std::string_view p
   const std::optional<std::string> nothing;
   Result<Entry> parent = OpenParent(root, path);
   if (!parent.ok()) {
-    if (IsGone(parent.error())) return nothing;
+    if (IsNoEntry(parent.error())) return nothing;
     return std::move(parent).error();
   }
   const Entry entry = std::move(parent).value();

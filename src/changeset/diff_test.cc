@@ -384,6 +384,14 @@ TEST_F(RenderDiffTest, SaysWhatIsNotShownOfHugeFiles) {
   EXPECT_THAT(diff, HasSubstr("; 4,000,001 bytes written; 3,999,1"));
 }
 
+TEST_F(RenderDiffTest, CountsNoMoreBytesThanCanBeCounted) {
+  AddCreate("a", "some").size = INT64_MAX;
+  AddDelete("b", "some").base->size = INT64_MAX;
+  AddDelete("c", std::string("\0", 1)).base->size = INT64_MAX;
+  EXPECT_THAT(Render().value(),
+              HasSubstr("; 9,223,372,036,854,775,807 bytes of content not shown"));
+}
+
 TEST_F(RenderDiffTest, NamesEveryChangeThoughContentMeetsTheLimit) {
   for (char c = 'a'; c <= 'e'; ++c) AddCreate(std::string(1, c), "123456789\n");
   DiffOptions options;

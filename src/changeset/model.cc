@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/sha256.h"
+#include "base/units.h"
 #include "workspace/tree.h"
 
 namespace bailiff {
@@ -87,6 +88,23 @@ bool IsSound(const Change& change) {
   return IsDigestOrEmpty(change.sha256) && change.mode <= 07777 && change.size >= 0;
 }
 
+void WriteCanonicalForm(const ChangeSet& set, ByteWriter* writer) {
+  writer->Bytes(kCanonicalMagic);
+  writer->U64(set.changes.size());
+  for (const Change& change : set.changes) WriteChange(change, writer);
+}
+
+void WriteWithContent(const ChangeSet& set, ByteWriter* writer) {
+  writer->Bytes(kEncodedMagic);
+  writer->Bytes(set.id);
+  writer->U64(set.changes.size());
+  for (const Change& change : set.changes) {
+    WriteChange(change, writer);
+    writer->Bytes(change.content.path);
+    Write(change.content.identity, writer);
+  }
+}
+
 }  // namespace
 
 std::string_view Name(ChangeOp op) {
@@ -125,11 +143,11 @@ ChangeCounts Count(const ChangeSet& set) {
         break;
       case ChangeOp::kCreate:
         ++counts.created;
-        if (change.link_to.empty()) counts.bytes_written += change.size;
+        if (change.link_to.empty()) AddSize(change.size, &counts.bytes_written);
         break;
       case ChangeOp::kModify:
         ++counts.modified;
-        counts.bytes_written += change.size;
+        AddSize(change.size, &counts.bytes_written);
         break;
       case ChangeOp::kMetadata:
         ++counts.metadata;
@@ -148,32 +166,33 @@ void SortCanonically(ChangeSet* set) {
 
 std::string CanonicalForm(const ChangeSet& set) {
   ByteWriter writer;
-  writer.Bytes(kCanonicalMagic);
-  writer.U64(set.changes.size());
-  for (const Change& change : set.changes) WriteChange(change, &writer);
+  WriteCanonicalForm(set, &writer);
   return writer.Take();
 }
 
 std::string Digest(const ChangeSet& set) {
-  return Sha256::Of(CanonicalForm(set));
+  Sha256 hash;
+  ByteWriter writer([&hash](std::string_view bytes) { hash.Update(bytes); });
+  WriteCanonicalForm(set, &writer);
+  writer.Flush();
+  return hash.Finish();
 }
 
 std::string Encode(const ChangeSet& set) {
-  ByteWriter writer;
-  writer.Bytes(kEncodedMagic);
-  writer.Bytes(set.id);
-  writer.U64(set.changes.size());
-  for (const Change& change : set.changes) {
-    WriteChange(change, &writer);
-    writer.Bytes(change.content.path);
-    Write(change.content.identity, &writer);
-  }
-  return writer.Take();
+  return Encoded([&](ByteWriter* writer) { WriteWithContent(set, writer); });
+}
+
+void WriteEncoded(const ChangeSet& set, ByteWriter* writer) {
+  const std::size_t size =
+      EncodedSize([&](ByteWriter* counter) { WriteWithContent(set, counter); });
+  CHECK(size <= UINT32_MAX);
+  writer->U32(static_cast<std::uint32_t>(size));
+  WriteWithContent(set, writer);
 }
 
 Result<ChangeSet> Decode(std::string_view bytes) {
   ByteReader reader(bytes);
-  if (reader.Bytes() != kEncodedMagic) {
+  if (reader.View() != kEncodedMagic) {
     return Error(ErrorCode::kInvalidArgument, "not an encoded change set");
   }
   ChangeSet set;
@@ -241,6 +260,7 @@ Identity ReadIdentity(ByteReader* reader) {
   identity.sha256 = reader->Bytes();
   identity.tree_sha256 = reader->Bytes();
   if (!IsDigestOrEmpty(identity.sha256) || !IsDigestOrEmpty(identity.tree_sha256)) reader->Fail();
+  if (identity.size < 0) reader->Fail();
   return identity;
 }
 

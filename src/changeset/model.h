@@ -107,6 +107,7 @@ std::string Digest(const ChangeSet& set);
 // Errors of the latter: kInvalidArgument for anything that Encode() does not make. The paths in it
 // are checked as ValidatePath() does.
 std::string Encode(const ChangeSet& set);
+void WriteEncoded(const ChangeSet& set, ByteWriter* writer);  // As Bytes(Encode(set)).
 Result<ChangeSet> Decode(std::string_view bytes);
 
 // A workspace path: not empty, no leading or trailing or doubled slash, no "." or ".." component,

@@ -192,6 +192,7 @@ TEST(ChangeSetTest, RefusesToDecodeWhatNoCaptureMakes) {
       {"a create with a base", [](Change* c) { c->op = ChangeOp::kCreate; }},
       {"a short digest", [](Change* c) { c->sha256 = "abc"; }},
       {"a negative size", [](Change* c) { c->size = -1; }},
+      {"a negative size of a base", [](Change* c) { c->base->size = -1; }},
       {"a mode beyond 07777", [](Change* c) { c->mode = 010000; }},
   };
   for (const auto& test : kCases) {
@@ -218,6 +219,13 @@ TEST(ChangeSetTest, CountsBytesOncePerFile) {
   EXPECT_EQ(counts.metadata, 1);
   EXPECT_EQ(counts.total(), 6);
   EXPECT_EQ(counts.bytes_written, 25);
+}
+
+TEST(ChangeSetTest, CountsNoMoreBytesThanCanBeCounted) {
+  ChangeSet set;
+  set.changes = {Make(ChangeOp::kCreate, "a"), Make(ChangeOp::kModify, "b")};
+  for (Change& change : set.changes) change.size = INT64_MAX;
+  EXPECT_EQ(Count(set).bytes_written, INT64_MAX);
 }
 
 TEST(ChangeSetTest, NamesFlagsInOrder) {

@@ -48,7 +48,7 @@ Result<std::string> DoCommit(std::string request, const std::vector<Fd>& fds) {
   const std::string digest = reader.Bytes();
   CommitOptions options;
   options.rolls_back = reader.Bytes();
-  ChangeSet set = TRY(Decode(reader.Bytes()));
+  ChangeSet set = TRY(Decode(reader.View()));
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
   request = std::string();  // What is large is in memory once.
   const CommitReport report = TRY(Commit(dirs, std::move(set), digest, options));
@@ -73,17 +73,17 @@ Result<std::string> DoBuildRollback(std::string_view request, const std::vector<
   const std::string rollback_id = reader.Bytes();
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
   const Rollback rollback = TRY(BuildRollback(dirs, id, rollback_id));
-  ByteWriter writer;
-  writer.Bytes(Encode(rollback.set));
-  WriteProblems(rollback.conflicts, &writer);
-  return writer.Take();
+  return Encoded([&](ByteWriter* writer) {
+    WriteEncoded(rollback.set, writer);
+    WriteProblems(rollback.conflicts, writer);
+  });
 }
 
 Result<std::string> DoSyncStaged(std::string_view request, const std::vector<Fd>& fds) {
   const JournalDirs dirs = TRY(DirsOf(fds));
   ByteReader reader(request);
   const bool doubtful = reader.U8() != 0;
-  const ChangeSet set = TRY(Decode(reader.Bytes()));
+  const ChangeSet set = TRY(Decode(reader.View()));
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
   TRY(SyncStaged(dirs, set, doubtful ? Staged::kDoubtful : Staged::kKnown));
   return std::string();
@@ -140,12 +140,13 @@ std::map<std::string, ClerkJob> ClerkJobs() {
 
 Result<CommitReport> ClerkCommit(Context& context, std::string change_set, std::string_view digest,
                                  const std::string& rolls_back) {
-  ByteWriter writer;
-  writer.Bytes(digest);
-  writer.Bytes(rolls_back);
-  writer.Bytes(change_set);
+  std::string request = Encoded([&](ByteWriter* writer) {
+    writer->Bytes(digest);
+    writer->Bytes(rolls_back);
+    writer->Bytes(change_set);
+  });
   change_set = std::string();
-  const std::string answer = TRY(Ask(context, "commit", writer.Take()));
+  const std::string answer = TRY(Ask(context, "commit", std::move(request)));
   ByteReader reader(answer);
   CommitReport report = ReadReport(&reader);
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
@@ -167,22 +168,20 @@ Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
   ByteWriter writer;
   writer.Bytes(id);
   writer.Bytes(rollback_id);
-  std::string answer = TRY(Ask(context, "build-rollback", writer.Take()));
+  const std::string answer = TRY(Ask(context, "build-rollback", writer.Take()));
   ByteReader reader(answer);
-  const std::string encoded = reader.Bytes();
   Rollback rollback;
+  rollback.set = TRY(Decode(reader.View()));
   rollback.conflicts = ReadProblems(&reader);
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
-  answer = std::string();
-  rollback.set = TRY(Decode(encoded));
   return rollback;
 }
 
 Status ClerkSyncStaged(Context& context, const ChangeSet& set, Staged staged) {
-  ByteWriter writer;
-  writer.U8(staged == Staged::kDoubtful ? 1 : 0);
-  writer.Bytes(Encode(set));
-  TRY(Ask(context, "sync-staged", writer.Take()));
+  TRY(Ask(context, "sync-staged", Encoded([&](ByteWriter* writer) {
+            writer->U8(staged == Staged::kDoubtful ? 1 : 0);
+            WriteEncoded(set, writer);
+          })));
   return Ok();
 }
 

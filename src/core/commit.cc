@@ -101,8 +101,8 @@ Result<CommitReport> CommitByClerk(Context& context, ProposalRow* row, std::stri
 Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row) {
   CommitResult result;
   const Result<CommitReport> report = CommitByClerk(context, &row, &result.warning);
-  const ChangeSet set = TRY(LoadChangeSet(context, row.id));
   if (report.ok()) {
+    const ChangeSet set = TRY(LoadChangeSet(context, row.id));
     TRY(WriteOutcome(context, row, set, report.value(), ""));
     result.state = StateFor(report.value().outcome);
     result.problems = report.value().problems;
@@ -113,6 +113,7 @@ Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row) {
   // Earlier commits were finished under this lock: one that is not is this one, and the next taker
   // of the lock finishes it.
   if (TRY(NeedsRecovery(context.journal().journal))) return result;
+  const ChangeSet set = TRY(LoadChangeSet(context, row.id));
   TRY(ClerkSyncStaged(context, set, Staged::kKnown));  // What is told as held survives a power cut.
   TRY(context.store().ChangeState(row.id, ProposalState::kCommitting, ProposalState::kHeld, "",
                                   context.NowNanos()));

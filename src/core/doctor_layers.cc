@@ -98,18 +98,26 @@ Layer UserNamespace(const Evidence& evidence) {
   return layer;
 }
 
+bool WasAskedThere(const Evidence& evidence) {
+  return evidence.there.has_value() && evidence.there->guarantees.has_value();
+}
+
+// What holds in the workspace that was named, or else where it was tried.
+const Guarantees& InWorkspace(const Evidence& evidence) {
+  return WasAskedThere(evidence) ? *evidence.there->guarantees : *evidence.guarantees;
+}
+
 Layer OwnUid(const Evidence& evidence, const HostFacts& host) {
   Layer layer{
       "own-uid", Holds::kYes, fmt::format("uid {} on the host", evidence.look->uid), "", {}};
-  const bool asked_there = evidence.there.has_value() && evidence.there->guarantees.has_value();
-  const bool own = asked_there ? evidence.there->guarantees->own_uid : evidence.guarantees->own_uid;
+  const bool own = InWorkspace(evidence).own_uid;
   if (own != evidence.guarantees->own_uid) {
     layer.detail = fmt::format("uid {} in /tmp, {} in this workspace", evidence.look->uid,
                                own ? "one of its own" : "the owner's");
   }
   if (!own) {
-    Weaken(&layer,
-           WhySharedUid(host, asked_there ? "this workspace" : "/tmp, where it was tried,"));
+    Weaken(&layer, WhySharedUid(host, WasAskedThere(evidence) ? "this workspace"
+                                                              : "/tmp, where it was tried,"));
   }
   return layer;
 }
@@ -245,11 +253,7 @@ Layer Scratch(const Evidence& evidence) {
   if (!full || bytes.number <= 0 || bytes.number > evidence.limits.scratch_bytes) {
     return Missing("scratch", layer.detail, "the limit did not hold");
   }
-  const Guarantees& guarantees =
-      evidence.there.has_value() && evidence.there->guarantees.has_value()
-          ? *evidence.there->guarantees
-          : *evidence.guarantees;
-  if (guarantees.scratch == "polled") {
+  if (InWorkspace(evidence).scratch == "polled") {
     Weaken(&layer,
            {"changes are on disk, where they are counted now and then: a script can exceed "
             "its limit before it is ended",

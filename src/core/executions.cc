@@ -61,7 +61,7 @@ class Run {
     TRY(RunProgram(cancel.fd()));
     if (supervised_.ending.has_value()) TRY(TakeChanges());
     NoteOvertaken();
-    monitor_ = Fd();
+    monitor_ = Fd();  // Where there was nothing to take.
     TRY(Finish());
     return std::move(execution_);
   }
@@ -253,8 +253,8 @@ class Run {
     TRY(SendMessage(monitor_, EncodeCaptureRequest(options),
                     {&context_.workspace().root(), &context_.held_dir()}));
     const Result<std::string> answer = AwaitAnswer(monitor_);
-    monitor_ =
-        Fd();  // What is left of the sandbox goes while the rest is decided and written down.
+    // What is left of the sandbox goes while the rest is decided and written down.
+    monitor_ = Fd();
     if (!answer.ok()) return NoteCaptureFailure(answer.error());
     Proposal proposal;
     proposal.captured = TRY(DecodeCapture(answer.value()));

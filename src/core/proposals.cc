@@ -100,7 +100,7 @@ Status CheckHeldBytes(Context& context, const ChangeSet& set) {
   filter.limit = kStoreRowsMax;
   filter.state = ProposalState::kHeld;
   for (const ProposalRow& row : TRY(context.store().ListProposals(filter))) {
-    held += row.counts.bytes_written;
+    AddSize(row.counts.bytes_written, &held);
   }
   if (held <= context.config().held_bytes_max) return Ok();
   return Error(ErrorCode::kResourceExhausted,

@@ -2,10 +2,8 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +20,7 @@
 #include "sys/file.h"
 #include "sys/kernel_features.h"
 #include "sys/message.h"
+#include "sys/process.h"
 
 namespace bailiff {
 namespace {
@@ -76,13 +75,6 @@ Status KeepCapabilities() {
   return FromCall(::syscall(SYS_capset, &header, next.data()), "capset");
 }
 
-Status DenySystemCalls() {
-  const SeccompProgram filter = ClerkFilter();
-  const sock_fprog program{static_cast<unsigned short>(filter.size()),
-                           const_cast<sock_filter*>(filter.data())};
-  return FromCall(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), "seccomp");
-}
-
 // Which boot this is, so that a quarantine can be told from that of an earlier one.
 constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 
@@ -113,17 +105,10 @@ Status ConfineFiles(const std::vector<const Fd*>& places) {
                   "landlock_restrict_self");
 }
 
-void RaiseDescriptorLimit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // Deep trees then fail with their own error.
-}
-
 }  // namespace
 
 Status ConfineClerk(const Fd& user_namespace, const std::vector<const Fd*>& places) {
-  RaiseDescriptorLimit();
+  RaiseDescriptorLimit();  // Deep trees then fail with their own error.
   ::umask(0);
   if (user_namespace.valid()) {
     TRY(FromCall(::setns(user_namespace.get(), CLONE_NEWUSER), "join user namespace"));
@@ -133,7 +118,7 @@ Status ConfineClerk(const Fd& user_namespace, const std::vector<const Fd*>& plac
   TRY(KeepCapabilities());
   TRY(FromCall(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs"));
   TRY(ConfineFiles(places));
-  return DenySystemCalls();
+  return EnforceClerkFilter();
 }
 
 void Answer(const Fd& socket, const std::function<Result<std::string>()>& work) {

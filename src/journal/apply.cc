@@ -43,13 +43,10 @@ Applier::Applier(const JournalDirs& dirs, const Begin& begin, const SetIndex& in
       begin_(begin),
       index_(index),
       options_(options),
+      stage_dir_("stage/" + begin.set.id),
       staged_(dirs.private_dir, O_PATH),
       recognizer_(begin.stability),
       flags_(begin.stability == Stability::kWeak ? RenameFlags::kAvoid : RenameFlags::kUsable) {}
-
-std::string Applier::StageDir() const {
-  return "stage/" + begin_.set.id;
-}
 
 void Applier::Before(std::string_view what, const std::string& path) const {
   if (options_.before_step) options_.before_step(std::string(what) + " " + path);
@@ -174,7 +171,7 @@ Result<Problems> Applier::DoAttach(const Step& step) {
   const Place store = InPrivate(step.store);
   // The staging directory itself never moves, what lies in it does.
   ParentCache fresh(store.root, O_PATH);
-  ParentCache* parents = ParentOf(step.store) == StageDir() ? &staged_ : &fresh;
+  ParentCache* parents = ParentOf(step.store) == stage_dir_ ? &staged_ : &fresh;
   const Seen source = TRY(Look(parents, store.path));
   if (source.present) {
     const bool ours = TRY(IsSame(store, source, step.after));

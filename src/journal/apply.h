@@ -64,13 +64,13 @@ class Applier {
   Result<bool> IsSame(const Place& place, const Seen& seen, const Identity& want) const;
   Result<bool> IsUnchanged(const Place& place, const Seen& seen, const Identity& want) const;
   void Before(std::string_view what, const std::string& path) const;
-  std::string StageDir() const;
 
   const JournalDirs& dirs_;
   const Begin& begin_;
   const SetIndex& index_;
   const CommitOptions& options_;
-  ParentCache staged_;  // For entries of StageDir() alone.
+  const std::string stage_dir_;
+  ParentCache staged_;  // For entries of `stage_dir_` alone.
   Recognizer recognizer_;
   RenameFlags flags_;
 };

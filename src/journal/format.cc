@@ -15,16 +15,6 @@
 namespace bailiff {
 namespace {
 
-enum class RecordType : std::uint8_t {
-  kBegin = 1,
-  kDecided = 2,
-  kApplied = 3,
-  kUndo = 4,
-  kUndone = 5,
-  kAttention = 6,
-  kRolledBack = 7,
-};
-
 constexpr std::string_view kSuffix = ".journal";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::uint32_t kMagic = 0x314a4c42;  // "BLJ1"
@@ -58,12 +48,27 @@ std::string Header(RecordType type, std::size_t size) {
   return writer.data() + Sha256::Of(writer.data()).substr(0, 4);
 }
 
-// In the payload's own memory: that of a large change set is large.
-std::string Record(RecordType type, std::string payload) {
-  std::string record = std::move(payload);
-  record.insert(0, Header(type, record.size()));
-  record += Sha256::Of(record);
-  return record;
+// `size`: of what `payload` writes. The record of a large change set is never in memory as a whole.
+void WriteRecord(RecordType type, std::size_t size, const Encoding& payload, ByteWriter* writer) {
+  Sha256 hash;
+  ByteWriter checked([&](std::string_view bytes) {
+    hash.Update(bytes);
+    writer->Raw(bytes);
+  });
+  checked.Raw(Header(type, size));
+  payload(&checked);
+  checked.Flush();
+  writer->Raw(hash.Finish());
+}
+
+Status WriteTo(const Fd& file, const Encoding& encoding) {
+  Status written = Ok();
+  ByteWriter writer([&](std::string_view bytes) {
+    if (written.ok()) written = WriteAll(file, bytes);
+  });
+  encoding(&writer);
+  writer.Flush();
+  return written;
 }
 
 void WriteStep(const Step& step, ByteWriter* writer) {
@@ -104,17 +109,15 @@ Step ReadStep(ByteReader* reader) {
   return step;
 }
 
-std::string EncodeBegin(const Begin& begin) {
-  ByteWriter writer;
-  writer.U32(kVersion);
-  writer.Bytes(begin.rolls_back);
-  writer.U8(begin.stability == Stability::kStrong ? 1 : 0);
-  writer.U64(begin.root_ino);
-  writer.Bytes(begin.digest);
-  writer.Bytes(Encode(begin.set));
-  writer.U64(begin.steps.size());
-  for (const Step& step : begin.steps) WriteStep(step, &writer);
-  return writer.Take();
+void WriteBegin(const Begin& begin, ByteWriter* writer) {
+  writer->U32(kVersion);
+  writer->Bytes(begin.rolls_back);
+  writer->U8(begin.stability == Stability::kStrong ? 1 : 0);
+  writer->U64(begin.root_ino);
+  writer->Bytes(begin.digest);
+  WriteEncoded(begin.set, writer);
+  writer->U64(begin.steps.size());
+  for (const Step& step : begin.steps) WriteStep(step, writer);
 }
 
 bool DecodeBegin(std::string_view payload, Begin* begin) {
@@ -124,7 +127,7 @@ bool DecodeBegin(std::string_view payload, Begin* begin) {
   begin->stability = ReadBool(&reader) ? Stability::kStrong : Stability::kWeak;
   begin->root_ino = reader.U64();
   begin->digest = reader.Bytes();
-  Result<ChangeSet> set = Decode(reader.Bytes());
+  Result<ChangeSet> set = Decode(reader.View());
   if (!set.ok()) return false;
   begin->set = std::move(set).value();
   const std::uint64_t count = reader.U64();
@@ -136,16 +139,14 @@ bool DecodeBegin(std::string_view payload, Begin* begin) {
   return reader.ok() && reader.AtEnd();
 }
 
-std::string EncodeLeft(const std::vector<Left>& left) {
-  ByteWriter writer;
-  writer.U64(left.size());
+void WriteLeft(const std::vector<Left>& left, ByteWriter* writer) {
+  writer->U64(left.size());
   for (const Left& entry : left) {
-    writer.U8(entry.present ? 1 : 0);
-    Write(entry.identity, &writer);
-    writer.U64(entry.below.size());
-    for (const std::string& path : entry.below) writer.Bytes(path);
+    writer->U8(entry.present ? 1 : 0);
+    Write(entry.identity, writer);
+    writer->U64(entry.below.size());
+    for (const std::string& path : entry.below) writer->Bytes(path);
   }
-  return writer.Take();
 }
 
 bool DecodeLeft(std::string_view payload, std::vector<Left>* left) {
@@ -381,18 +382,23 @@ Result<std::vector<std::string>> ListJournals(const Fd& dir) {
 
 Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
   const std::string id = begin.set.id;
-  std::string bytes = EncodeBegin(begin);
-  if (bytes.size() > kRecordBytesMax) {
+  const Encoding begins = [&](ByteWriter* writer) { WriteBegin(begin, writer); };
+  const Encoding decides = [&](ByteWriter* writer) { writer->Raw(begin.digest); };
+  const std::size_t size = EncodedSize(begins);
+  if (size > kRecordBytesMax) {
     return Error(ErrorCode::kResourceExhausted, "journal: change set is too large");
   }
-  bytes = Record(RecordType::kBegin, std::move(bytes));
-  bytes += Record(RecordType::kDecided, begin.digest);
+  constexpr std::size_t kFrameBytes = kHeaderSize + kTrailerSize;
+  const std::size_t written_size = size + begin.digest.size() + 2 * kFrameBytes;
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
   JournalFile journal(TRY(OpenEntry(entry, O_CREAT | O_EXCL | O_RDWR | O_APPEND, 0600)));
   const Status written = [&]() -> Status {
-    Status reserved = Reserve(journal.file_, bytes.size());
+    Status reserved = Reserve(journal.file_, written_size);
     if (!reserved.ok()) return std::move(reserved).error().WithContext(entry.name);
-    TRY(WriteAll(journal.file_, bytes));
+    TRY(WriteTo(journal.file_, [&](ByteWriter* writer) {
+      WriteRecord(RecordType::kBegin, size, begins, writer);
+      WriteRecord(RecordType::kDecided, begin.digest.size(), decides, writer);
+    }));
     TRY(Fsync(journal.file_));
     return Fsync(entry.dir);
   }();
@@ -419,9 +425,10 @@ Result<JournalFile> JournalFile::Open(const Fd& dir, const std::string& id, std:
   return JournalFile(std::move(file));
 }
 
-Status JournalFile::Append(std::string_view record) {
+Status JournalFile::Append(RecordType type, const Encoding& payload) {
   const struct stat st = TRY(Stat(file_));
-  const Status written = WriteAll(file_, record);
+  const Status written = WriteTo(
+      file_, [&](ByteWriter* writer) { WriteRecord(type, EncodedSize(payload), payload, writer); });
   if (!written.ok()) {
     // A torn end is ignored by readers anyway; the first error is what matters.
     [[maybe_unused]] const int cut = ::ftruncate(file_.get(), st.st_size);
@@ -431,28 +438,27 @@ Status JournalFile::Append(std::string_view record) {
 }
 
 Status JournalFile::AppendApplied(const std::vector<Left>& left) {
-  return Append(Record(RecordType::kApplied, EncodeLeft(left)));
+  return Append(RecordType::kApplied, [&](ByteWriter* writer) { WriteLeft(left, writer); });
 }
 
 Status JournalFile::AppendUndo(std::uint64_t undo_from, const std::vector<PathProblem>& problems) {
-  ByteWriter writer;
-  writer.U64(undo_from);
-  WriteProblems(problems, &writer);
-  return Append(Record(RecordType::kUndo, writer.Take()));
+  return Append(RecordType::kUndo, [&](ByteWriter* writer) {
+    writer->U64(undo_from);
+    WriteProblems(problems, writer);
+  });
 }
 
 Status JournalFile::AppendUndone() {
-  return Append(Record(RecordType::kUndone, ""));
+  return Append(RecordType::kUndone, [](ByteWriter*) {});
 }
 
 Status JournalFile::AppendAttention(const std::vector<PathProblem>& problems) {
-  ByteWriter writer;
-  WriteProblems(problems, &writer);
-  return Append(Record(RecordType::kAttention, writer.Take()));
+  return Append(RecordType::kAttention,
+                [&](ByteWriter* writer) { WriteProblems(problems, writer); });
 }
 
 Status JournalFile::AppendRolledBack() {
-  return Append(Record(RecordType::kRolledBack, ""));
+  return Append(RecordType::kRolledBack, [](ByteWriter*) {});
 }
 
 Status RemoveJournal(const Fd& dir, const std::string& id) {

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "changeset/capture.h"
 #include "changeset/model.h"
@@ -67,6 +67,16 @@ Result<JournalEnd> PeekJournal(const Fd& dir, const std::string& id);
 // The ids that have a journal, sorted.
 Result<std::vector<std::string>> ListJournals(const Fd& dir);
 
+enum class RecordType : std::uint8_t {
+  kBegin = 1,
+  kDecided = 2,
+  kApplied = 3,
+  kUndo = 4,
+  kUndone = 5,
+  kAttention = 6,
+  kRolledBack = 7,
+};
+
 // Appends to a journal file. Each append is durable when it returns.
 class JournalFile {
  public:
@@ -85,7 +95,7 @@ class JournalFile {
 
  private:
   explicit JournalFile(Fd file) : file_(std::move(file)) {}
-  Status Append(std::string_view record);
+  Status Append(RecordType type, const Encoding& payload);
 
   Fd file_;
 };

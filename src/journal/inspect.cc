@@ -36,10 +36,9 @@ Status Refresh(const Entry& entry) {
 }  // namespace
 
 bool IsGoneParent(const Error& error) {
-  const int sys_errno = error.sys_errno();
-  if (sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == ELOOP) return true;
+  if (IsNoEntry(error)) return true;
   // A mount point on the way: OpenDirBeneath() does not cross it.
-  return sys_errno == 0 && error.code() == ErrorCode::kPermissionDenied;
+  return error.sys_errno() == 0 && error.code() == ErrorCode::kPermissionDenied;
 }
 
 bool IsReplacedFile(const Error& error) {

@@ -1,11 +1,8 @@
 #include "sandbox/disk_scratch.h"
 
 #include <fcntl.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -20,20 +17,14 @@
 #include "sandbox/seccomp_filters.h"
 #include "sys/file.h"
 #include "sys/pipe.h"
+#include "sys/process.h"
 
 namespace bailiff {
 namespace {
 
-constexpr std::int64_t kBlockBytes = 512;  // The unit of st_blocks.
 constexpr std::size_t kEntriesPerDirMax = 10'000'000;
 constexpr ScratchUse kUnknown{std::numeric_limits<std::int64_t>::max(),
                               std::numeric_limits<std::int64_t>::max()};
-
-// What ends with the tree while it is looked at is not counted.
-bool IsGone(const Error& error) {
-  const int sys_errno = error.sys_errno();
-  return sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == ELOOP;
-}
 
 class Counter {
  public:
@@ -52,10 +43,10 @@ class Counter {
       if (!st.has_value()) continue;
       const bool shared = S_ISREG(st->st_mode) && st->st_nlink > 1;
       ++use_.entries;
-      if (!shared || seen_.insert(st->st_ino).second) use_.bytes += st->st_blocks * kBlockBytes;
+      if (!shared || seen_.insert(st->st_ino).second) use_.bytes += st->st_blocks * kStatBlockBytes;
       if (!S_ISDIR(st->st_mode)) continue;
       Result<Level> below = Enter(level.dir, name);
-      if (!below.ok() && IsGone(below.error())) continue;
+      if (!below.ok() && IsNoEntry(below.error())) continue;  // Gone while it is counted.
       levels.push_back(TRY(std::move(below)));
     }
     return use_;
@@ -81,17 +72,9 @@ Status Confine(const Fd& user_namespace) {
   if (::setns(user_namespace.get(), CLONE_NEWUSER) != 0) {
     return Error::FromErrno(errno, "join user namespace");
   }
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    (void)::setrlimit(RLIMIT_NOFILE, &files);  // A tree that is too deep is too large, then.
-  }
+  RaiseDescriptorLimit();  // A tree that is too deep is too large, then.
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Error::FromErrno(errno, "no_new_privs");
-  const SeccompProgram filter = ClerkFilter();
-  const sock_fprog program{static_cast<unsigned short>(filter.size()),
-                           const_cast<sock_filter*>(filter.data())};
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0) return Ok();
-  return Error::FromErrno(errno, "seccomp");
+  return EnforceClerkFilter();
 }
 
 struct MeterFds {
@@ -133,8 +116,9 @@ Result<DiskScratch> DiskScratch::Make(const Fd& parent, std::string name) {
   if (::fsetxattr(scratch.dir_.get(), "user.overlay.opaque", "y", 1, 0) == 0) return scratch;
   if (errno != EOPNOTSUPP) return Error::FromErrno(errno, "set a user attribute");
   return Error(ErrorCode::kUnsupported,
-               "neither tmpfs nor the file system of the state directory keeps user attributes; "
-               "use Linux 6.6 or newer, a state directory on another file system, or root");
+               "the file system of the state directory keeps no user attributes, so changes cannot "
+               "lie there; use a state directory on another file system, root, or Linux 6.6 or "
+               "newer without [sandbox] scratch = \"disk\"");
 }
 
 DiskScratch::DiskScratch(Fd parent, std::string name)

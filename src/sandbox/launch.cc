@@ -246,14 +246,14 @@ Status Launcher::PrepareTier() {
   inputs_.carries_renames = true;
   inputs_.workspace_place = TRY(PlaceOf(fds_.workspace));
   TRY(RefuseMountsBelow(inputs_.workspace_place.path));
-  return spec_.scratch_on_disk || !TmpfsKeepsAttributes() ? PrepareDisk() : Ok();
+  return spec_.scratch_on_disk || !ProbeTmpfsAttributes().ok ? PrepareDisk() : Ok();
 }
 
 Status Launcher::PrepareDisk() {
   if (fds_.scratch == nullptr || !fds_.scratch->valid()) {
     return Error(ErrorCode::kUnsupported,
-                 "tmpfs keeps no user attributes here (Linux 6.6 or newer, or root, needed), and "
-                 "there is no directory on disk for the upper layer");
+                 "the upper layer has to lie on disk (as chosen, or because tmpfs keeps no user "
+                 "attributes before Linux 6.6), and there is no directory for it");
   }
   const std::string name = TRY(NameOfOwn(spec_.id));
   state_->disk.emplace(TRY(DiskScratch::Make(*fds_.scratch, name)));

@@ -1,5 +1,11 @@
 #include "sandbox/seccomp_filters.h"
 
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 namespace bailiff {
 namespace {
 
@@ -20,6 +26,14 @@ SeccompProgram RenameFilter(Tier tier) {
 
 SeccompProgram ClerkFilter() {
   return kClerk;
+}
+
+Status EnforceClerkFilter() {
+  const SeccompProgram filter = ClerkFilter();
+  const sock_fprog program{static_cast<unsigned short>(filter.size()),
+                           const_cast<sock_filter*>(filter.data())};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0) return Ok();
+  return Error::FromErrno(errno, "seccomp");
 }
 
 }  // namespace bailiff

@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "base/result.h"
 #include "sandbox/spec.h"
 
 namespace bailiff {
@@ -20,5 +21,9 @@ struct SeccompFilters {
 SeccompFilters SandboxFilters();  // Without `renames`.
 SeccompProgram RenameFilter(Tier tier);
 SeccompProgram ClerkFilter();
+
+// Puts ClerkFilter() on this thread, for good; PR_SET_NO_NEW_PRIVS must be set.
+// Errors: kUnsupported; kPermissionDenied; kIo.
+Status EnforceClerkFilter();
 
 }  // namespace bailiff

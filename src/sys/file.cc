@@ -62,6 +62,17 @@ Status FromSync(int rc, std::string_view call) {
   return Error::FromErrno(EIO, std::string(call) + ": the disk is full, and lost what was written");
 }
 
+struct SplitPath {
+  std::string_view parent;  // Empty at the top.
+  std::string_view name;
+};
+
+SplitPath Split(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos) return {"", path};
+  return {path.substr(0, slash), path.substr(slash + 1)};
+}
+
 bool IsName(std::string_view name) {
   return !name.empty() && name != "." && name != "..";
 }
@@ -105,29 +116,30 @@ Result<Fd> OpenDirBeneath(const Fd& dir, std::string_view path, std::uint64_t fl
 }
 
 Result<Entry> OpenParent(const Fd& root, std::string_view path, std::uint64_t flags) {
-  const std::size_t slash = path.rfind('/');
-  const bool top = slash == std::string_view::npos;
-  const std::string_view name = top ? path : path.substr(slash + 1);
-  if (!IsName(name)) {
+  const SplitPath split = Split(path);
+  if (!IsName(split.name)) {
     return Error(ErrorCode::kInvalidArgument, "'" + Quoted(path) + "' does not name an entry");
   }
-  Fd dir = TRY(OpenDirBeneath(root, top ? std::string_view() : path.substr(0, slash), flags));
-  return Entry{std::move(dir), std::string(name)};
+  Fd dir = TRY(OpenDirBeneath(root, split.parent, flags));
+  return Entry{std::move(dir), std::string(split.name)};
 }
 
 Result<const Entry*> ParentCache::Open(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string_view parent = slash == std::string_view::npos ? "" : path.substr(0, slash);
-  const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
-  const bool known = entry_.dir.valid() && parent == parent_ && IsName(name);
+  const SplitPath split = Split(path);
+  const bool known = entry_.dir.valid() && split.parent == parent_ && IsName(split.name);
   if (known) {
-    entry_.name = name;
+    entry_.name = split.name;
     return &entry_;
   }
   entry_ = Entry();
   entry_ = TRY(OpenParent(root_, path, flags_));
-  parent_ = parent;
+  parent_ = split.parent;
   return &entry_;
+}
+
+bool IsNoEntry(const Error& error) {
+  const int sys_errno = error.sys_errno();
+  return sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == ELOOP;
 }
 
 Result<Fd> OpenEntry(const Fd& dir, const std::string& name, int flags, mode_t mode) {

@@ -66,6 +66,10 @@ class ParentCache {
   Entry entry_;
 };
 
+// Whether an error of the functions above says that there is nothing at a path: also where one of
+// its directories is missing, or is something else (ELOOP: a symbolic link, as openat2(2) says).
+bool IsNoEntry(const Error& error);
+
 // Opens `name` in `dir` without following it, if it is a link.
 Result<Fd> OpenEntry(const Fd& dir, const std::string& name, int flags, mode_t mode = 0);
 inline Result<Fd> OpenEntry(const Entry& entry, int flags, mode_t mode = 0) {
@@ -73,6 +77,9 @@ inline Result<Fd> OpenEntry(const Entry& entry, int flags, mode_t mode = 0) {
 }
 
 Result<struct stat> Stat(const Fd& fd);
+
+// The unit of stat::st_blocks, whatever the file system's own blocks are.
+inline constexpr std::int64_t kStatBlockBytes = 512;
 
 // What `name` in `dir` is, links not followed; nothing when there is no such entry.
 Result<std::optional<struct stat>> StatAt(const Fd& dir, const std::string& name);

@@ -49,21 +49,6 @@ void TrySeccomp(const void* /*unused*/) {
   ::_exit(rc < 0 && errno != EFAULT ? errno : 0);
 }
 
-int TryTmpfs() {
-  const long context = ::syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-  if (context < 0) return errno;
-  if (::syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) return errno;
-  const long mount = ::syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
-  if (mount < 0) return errno;
-  const long dir = ::syscall(SYS_openat, mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir < 0) return errno;
-  return ::syscall(SYS_fsetxattr, dir, "user.overlay.opaque", "y", 1, 0) < 0 ? errno : 0;
-}
-
-void TryTmpfsAttributes(const void* /*unused*/) {
-  ::_exit(TryTmpfs());
-}
-
 Result<int> TryInChild(std::uint64_t flags, void (*attempt)(const void*)) {
   Result<Process> child = CloneProcess({.flags = flags}, attempt, nullptr);
   if (!child.ok()) {
@@ -109,12 +94,12 @@ int LandlockAbi() {
   return abi < 0 ? 0 : static_cast<int>(abi);
 }
 
-bool TmpfsKeepsAttributes() {
+Feature ProbeTmpfsAttributes() {
   // Memory files lie on a tmpfs of the kernel's own.
-  const int raw = ::memfd_create("attributes", MFD_CLOEXEC);
-  if (raw < 0) return false;
-  const Fd file(raw);
-  return ::fsetxattr(file.get(), "user.overlay.opaque", "y", 1, 0) == 0;
+  const Fd file(::memfd_create("attributes", MFD_CLOEXEC));
+  const bool set = file.valid() && ::fsetxattr(file.get(), "user.overlay.opaque", "y", 1, 0) == 0;
+  return FromErrno(set ? 0 : errno, "set user attributes on tmpfs",
+                   "Linux 6.6 or newer has them; without, changes lie on disk");
 }
 
 Feature ProbeKeyrings() {
@@ -131,9 +116,7 @@ Result<KernelFeatures> ProbeKernel(const Fd& directory) {
       TRY(TryInChild(CLONE_NEWUSER, TryNothing)), "make a user namespace",
       "See kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and "
       "user.max_user_namespaces; or run as root");
-  features.tmpfs_attributes = FromErrno(
-      TRY(TryInChild(CLONE_NEWUSER | CLONE_NEWNS, TryTmpfsAttributes)),
-      "set user attributes on tmpfs", "Linux 6.6 or newer has them; without, changes lie on disk");
+  features.tmpfs_attributes = ProbeTmpfsAttributes();
   features.idmap = ProbeIdmap(directory, features.privileged);
   features.seccomp =
       FromErrno(TRY(TryInChild(0, TrySeccomp)), "seccomp", "The kernel has no system call filters");

@@ -31,8 +31,8 @@ Result<bool> IsPrivileged();
 
 int LandlockAbi();
 
-// Whether files of tmpfs have user.* attributes, which those of Linux 6.6 and newer have.
-bool TmpfsKeepsAttributes();
+// Each tries one thing, in microseconds.
+Feature ProbeTmpfsAttributes();
 Feature ProbeKeyrings();
 
 // Tries everything. `directory` is where workspaces lie. Takes some milliseconds.

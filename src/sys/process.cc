@@ -130,6 +130,13 @@ Result<Process> CloneSharing(std::uint64_t flags, const ChildStack& stack, void 
   return Process(pid, Fd(pidfd));
 }
 
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 Result<std::uint64_t> ProcessStartTime(pid_t pid) {
   const std::string path = "/proc/" + std::to_string(pid) + "/stat";
   const Fd file = TRY(OpenPath(path, O_RDONLY));

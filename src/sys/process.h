@@ -75,6 +75,9 @@ class ChildStack {
 Result<Process> CloneSharing(std::uint64_t flags, const ChildStack& stack, void (*run)(const void*),
                              const void* argument);
 
+// Lets this process have as many descriptors as it may. Where that fails, it has fewer.
+void RaiseDescriptorLimit();
+
 // When process `pid` was started, in the kernel's ticks since boot; with its number, that names it
 // for good. Errors: kNotFound, also once it has ended and only waits to be reaped; kIo.
 Result<std::uint64_t> ProcessStartTime(pid_t pid);

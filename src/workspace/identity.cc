@@ -76,11 +76,7 @@ Result<std::optional<Identity>> IdentityBeneath(const Fd& root, std::string_view
 Result<std::optional<Identity>> IdentityBeneath(ParentCache* parents, std::string_view path) {
   Result<const Entry*> entry = parents->Open(path);
   if (!entry.ok()) {
-    const int sys_errno = entry.error().sys_errno();
-    // ELOOP is what openat2(2) says of a symbolic link where a directory was.
-    if (sys_errno == ENOENT || sys_errno == ENOTDIR || sys_errno == ELOOP) {
-      return std::optional<Identity>();
-    }
+    if (IsNoEntry(entry.error())) return std::optional<Identity>();
     return std::move(entry).error();
   }
   return IdentityAt(entry.value()->dir, entry.value()->name);
