@@ -8,11 +8,14 @@
 #include "core/documents.h"
 #include "core/proposals.h"
 #include "core/records.h"
+#include "sys/memory.h"
 
 namespace bailiff {
 namespace {
 
 namespace json = boost::json;
+
+constexpr std::size_t kLargeSetBytes = 4UL << 20;
 
 ProposalState StateFor(CommitOutcome outcome) {
   switch (outcome) {
@@ -87,6 +90,7 @@ std::string Describe(const CommitReport& report) {
 // The clerk's own report, or what the journal tells of a commit that ended before its clerk died:
 // then `warning` says so.
 Result<CommitReport> CommitByClerk(Context& context, ProposalRow* row, std::string* warning) {
+  if (row->change_set.size() > kLargeSetBytes) ReleaseFreeMemory();  // The clerk needs as much.
   Result<CommitReport> report =
       ClerkCommit(context, std::exchange(row->change_set, ""), row->digest, row->origin);
   if (report.ok()) return report;

@@ -15,7 +15,6 @@
 #include "core/documents.h"
 #include "core/records.h"
 #include "sys/file.h"
-#include "sys/memory.h"
 #include "workspace/tree.h"
 
 namespace bailiff {
@@ -24,7 +23,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kDigestPrefixMin = 8;
-constexpr std::size_t kManyChanges = 10'000;
 
 ProposalCounts Counts(const ChangeSet& set) {
   const ChangeCounts counts = Count(set);
@@ -162,9 +160,7 @@ Result<ProposalOutcome> CommitDecided(Context& context, Proposal proposal,
   data["decision"] = ToJson(*outcome.decision);
   TRY(context.ledger().Append("decided", data));
   TRY(context.store().InsertProposal(row));
-  const bool is_large = proposal.captured.set.changes.size() > kManyChanges;
   proposal.captured = CaptureResult();
-  if (is_large) ReleaseFreeMemory();  // The clerk needs as much.
   const CommitResult result = TRY(CommitUnderLock(context, std::move(row)));
   outcome.state = result.state;
   outcome.problems = result.problems;

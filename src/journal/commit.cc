@@ -116,7 +116,7 @@ Result<CommitReport> Commit(const JournalDirs& dirs, ChangeSet changes, std::str
     (void)DropUndecided(dirs, set.id);
     return QuarantineIfLost(dirs.journal, std::move(file).error().WithContext("commit " + set.id));
   }
-  DecidedCommit decided(dirs, begin, std::move(file).value(), options);
+  DecidedCommit decided(dirs, begin, index, std::move(file).value(), options);
   Result<CommitReport> report = decided.Forward(Pass::kFirst);
   if (!report.ok()) return QuarantineIfLost(dirs.journal, std::move(report).error());
   const bool undone = report.ok() && report.value().outcome == CommitOutcome::kConflict;

@@ -78,14 +78,14 @@ Status EndApplied(const JournalDirs& dirs, const Begin& begin) {
   return DiscardStaged(dirs, begin.set.id);
 }
 
-DecidedCommit::DecidedCommit(const JournalDirs& dirs, const Begin& begin, JournalFile file,
-                             const CommitOptions& options)
+DecidedCommit::DecidedCommit(const JournalDirs& dirs, const Begin& begin, const SetIndex& index,
+                             JournalFile file, const CommitOptions& options)
     : dirs_(dirs),
       begin_(begin),
-      index_(begin.set),
+      index_(index),
       file_(std::move(file)),
       options_(options),
-      applier_(dirs, begin, index_, options) {
+      applier_(dirs, begin, index, options) {
   report_.id = begin.set.id;
 }
 
@@ -191,22 +191,27 @@ Status DecidedCommit::Finish() {
   return EndApplied(dirs_, begin_);
 }
 
-// By change: what has come to its path, if anything has.
-std::vector<std::optional<Identity>> DecidedCommit::Arrivals() const {
+Identity DecidedCommit::Arrival::Is() const {
+  Identity identity = step->after;
+  if (metadata == nullptr) return identity;
+  identity.mode = metadata->after.mode;
+  if (metadata->sets_mtime) identity.mtime_ns = metadata->after.mtime_ns;
+  return identity;
+}
+
+// By change.
+std::vector<DecidedCommit::Arrival> DecidedCommit::Arrivals() const {
   std::unordered_map<std::string_view, const Step*> metadata;
   for (const Step& step : begin_.steps) {
     if (step.kind == StepKind::kMetadata) metadata[step.path] = &step;
   }
-  std::vector<std::optional<Identity>> arrivals(begin_.set.changes.size());
+  std::vector<Arrival> arrivals(begin_.set.changes.size());
   for (const Step& step : begin_.steps) {
     const bool arrives = step.kind == StepKind::kAttach || step.kind == StepKind::kExchange ||
                          step.kind == StepKind::kReplace;
     if (!arrives) continue;
-    Identity& arrived = arrivals[step.change].emplace(step.after);
     const auto then = metadata.find(step.path);
-    if (then == metadata.end()) continue;
-    arrived.mode = then->second->after.mode;
-    if (then->second->sets_mtime) arrived.mtime_ns = then->second->after.mtime_ns;
+    arrivals[step.change] = {&step, then == metadata.end() ? nullptr : then->second};
   }
   return arrivals;
 }
@@ -214,7 +219,7 @@ std::vector<std::optional<Identity>> DecidedCommit::Arrivals() const {
 Result<std::vector<Left>> DecidedCommit::WhatIsLeft() {
   const Recognizer recognizer(begin_.stability);
   ParentCache parents(dirs_.workspace, O_PATH);
-  const std::vector<std::optional<Identity>> arrivals = Arrivals();
+  const std::vector<Arrival> arrivals = Arrivals();
   std::vector<Left> left(begin_.set.changes.size());
   for (std::size_t i = 0; i < left.size(); ++i) {
     const Change& change = begin_.set.changes[i];
@@ -224,9 +229,9 @@ Result<std::vector<Left>> DecidedCommit::WhatIsLeft() {
     left[i].present = true;
     left[i].identity = seen.identity;
     left[i].identity.sha256 = change.sha256;
-    if (arrivals[i].has_value()) {
+    if (arrivals[i].step != nullptr) {
       const bool ours =
-          TRY(recognizer.IsUnchanged(dirs_.workspace, change.path, seen, *arrivals[i]));
+          TRY(recognizer.IsUnchanged(dirs_.workspace, change.path, seen, arrivals[i].Is()));
       if (!ours) left[i].identity.ino = 0;  // Somebody's since: only content can tell.
     }
     const bool moved_tree = change.op == ChangeOp::kMove && change.type == EntryType::kDir;

@@ -18,8 +18,8 @@ namespace bailiff {
 // the file.
 class DecidedCommit {
  public:
-  DecidedCommit(const JournalDirs& dirs, const Begin& begin, JournalFile file,
-                const CommitOptions& options);
+  DecidedCommit(const JournalDirs& dirs, const Begin& begin, const SetIndex& index,
+                JournalFile file, const CommitOptions& options);
 
   // Does every step. What cannot be done has all of them undone.
   // Errors: kIo where it was cut short; whatever is half done stays for Recover().
@@ -33,20 +33,28 @@ class DecidedCommit {
   const std::optional<Error>& cause() const { return cause_; }
 
  private:
+  // What has come to the path of a change, if anything has.
+  struct Arrival {
+    const Step* step = nullptr;
+    const Step* metadata = nullptr;  // What was done to it afterwards.
+
+    Identity Is() const;
+  };
+
   void Before(std::string_view what);
   Error Halted(const Error& error) const;
   Status SyncBefore(std::string_view what, Ended ended);
   Status SyncTurn(const Step& step);
   Status OpenUndoDir();
   Status Finish();
-  std::vector<std::optional<Identity>> Arrivals() const;
+  std::vector<Arrival> Arrivals() const;
   Result<std::vector<Left>> WhatIsLeft();
   Status EndUndo(bool may_be_tried_again, Problems* left);
   Status RemoveCopies();
 
   const JournalDirs& dirs_;
   const Begin& begin_;
-  SetIndex index_;
+  const SetIndex& index_;
   JournalFile file_;
   const CommitOptions& options_;
   Applier applier_;

@@ -44,7 +44,7 @@ struct Step {
   bool unlocks = false;     // kMetadata that gives the owner access to a directory in the base.
 };
 
-// A change set's two trees, by path. Borrows the set, which must be sorted.
+// A change set's two trees, by path. Borrows the set, which must be sorted and stay as it is.
 class SetIndex {
  public:
   explicit SetIndex(const ChangeSet& set);
@@ -73,10 +73,10 @@ class SetIndex {
 
  private:
   const ChangeSet& set_;
-  std::unordered_map<std::string, std::size_t> deleted_;   // By base path.
-  std::unordered_map<std::string, std::size_t> moved_;     // By base path.
-  std::unordered_map<std::string, std::size_t> attached_;  // By final path.
-  std::vector<std::size_t> unit_of_;                       // A change's own index: not carried.
+  std::unordered_map<std::string_view, std::size_t> deleted_;   // By base path.
+  std::unordered_map<std::string_view, std::size_t> moved_;     // By base path.
+  std::unordered_map<std::string_view, std::size_t> attached_;  // By final path.
+  std::vector<std::size_t> unit_of_;  // A change's own index: not carried.
   std::unordered_map<std::size_t, std::vector<std::size_t>> carried_;
 };
 

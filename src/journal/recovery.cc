@@ -24,7 +24,8 @@ Result<CommitReport> Finish(const JournalDirs& dirs, const std::string& id, Jour
     return Error(ErrorCode::kConflict, "recover " + id + ": it belongs to another workspace");
   }
   JournalFile file = TRY(JournalFile::Open(dirs.journal, id, journal.size));
-  DecidedCommit decided(dirs, journal.begin, std::move(file), options);
+  const SetIndex index(journal.begin.set);
+  DecidedCommit decided(dirs, journal.begin, index, std::move(file), options);
   if (journal.state == JournalState::kUndoing) {
     return decided.Backward(journal.undo_from, std::move(journal.problems), Pass::kResuming);
   }
