@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/compact_string.h"
 #include "base/ids.h"
 #include "base/sha256.h"
 #include "base/units.h"
@@ -70,6 +71,26 @@ TEST(UnitsTest, ASumOfSizesEndsAtWhatFits) {
   EXPECT_EQ(sum, INT64_MAX);
   AddSize(INT64_MAX, &sum);
   EXPECT_EQ(sum, INT64_MAX);
+}
+
+TEST(CompactStringTest, IsAPointerAndBehavesAsAValue) {
+  EXPECT_EQ(sizeof(CompactString), sizeof(void*));
+  CompactString empty;
+  EXPECT_TRUE(empty.empty());
+  EXPECT_EQ(empty.view(), "");
+  const std::string bytes("a\0b", 3);
+  CompactString first(bytes);
+  CompactString copy = first;
+  EXPECT_EQ(copy, first);
+  EXPECT_EQ(copy.str(), bytes);
+  first = std::string_view("other");
+  EXPECT_EQ(copy, bytes);
+  copy = std::move(first);
+  EXPECT_EQ(copy, "other");
+  copy = empty;
+  EXPECT_EQ(copy, empty);
+  first = copy.view();
+  EXPECT_TRUE(first.empty());
 }
 
 TEST(BytesTest, ASinkGetsTheSameBytesInPieces) {

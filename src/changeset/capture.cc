@@ -37,7 +37,7 @@ void SortProblems(std::vector<PathProblem>* problems) {
 }
 
 void FillDigestsOfLinks(std::vector<Draft>* drafts) {
-  std::unordered_map<std::string_view, const std::string*> digests;
+  std::unordered_map<std::string_view, const CompactString*> digests;
   for (const Draft& draft : *drafts) {
     if (!draft.change.sha256.empty()) digests.emplace(draft.change.path, &draft.change.sha256);
   }

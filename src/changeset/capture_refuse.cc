@@ -150,7 +150,7 @@ class ConflictFinder {
       const Change& change = draft.change;
       if (change.base.has_value()) TRY(Touch(change.base_path(), *change.base));
       TRY(Pass(ParentOf(draft.own_base)));
-      const Node* target = pairs_.upper.Find(change.link_to);
+      const Node* target = pairs_.upper.Find(change.link_to.str());
       if (!change.link_to.empty() && target != nullptr && target->paired) {
         TRY(Touch(target->base_path, target->base));
       }

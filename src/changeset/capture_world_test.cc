@@ -82,7 +82,7 @@ class Applier {
       if (change.op != ChangeOp::kDelete && change.link_to.empty()) Attach(change);
     }
     for (const Change& change : changes) {
-      if (!change.link_to.empty()) HardLink(At(change.link_to), At(change.path));
+      if (!change.link_to.empty()) HardLink(At(change.link_to.str()), At(change.path));
     }
     for (const Change& change : changes) {
       if (change.type == EntryType::kDir && change.sets_mtime)
@@ -129,7 +129,7 @@ class Applier {
         EXPECT_EQ(::mkdir(path.c_str(), 0700), 0) << std::strerror(errno);
         return Chmod(path, change.mode);
       case EntryType::kSymlink:
-        Symlink(change.link_target, path);
+        Symlink(change.link_target.str(), path);
         return SetTime(path, change.mtime_ns);
       case EntryType::kFile:
         return Copy(change, path);
@@ -326,8 +326,8 @@ std::string Describe(const Change& change) {
   std::string text(Name(change.op));
   text += " " + change.path;
   if (change.type == EntryType::kDir) text += "/";
-  if (!change.link_target.empty()) text += " -> " + change.link_target;
-  if (!change.link_to.empty()) text += " = " + change.link_to;
+  if (!change.link_target.empty()) text += " -> " + change.link_target.str();
+  if (!change.link_to.empty()) text += " = " + change.link_to.str();
   if (!change.from.empty()) text += " (from " + change.from + ")";
   for (const std::string_view flag : FlagNames(change.flags)) {
     text += " [" + std::string(flag) + "]";

@@ -125,7 +125,8 @@ std::vector<std::string> DetailsOf(const Change& change) {
 std::string LinkWords(const Change& change) {
   if (!change.link_to.empty()) return ", another name of " + QuotePath(change.link_to);
   if (change.type != EntryType::kSymlink) return "";
-  const std::string old_target = change.base.has_value() ? change.base->link_target : "";
+  const std::string_view old_target =
+      change.base.has_value() ? change.base->link_target.view() : std::string_view();
   switch (change.op) {
     case ChangeOp::kDelete:
       return ", a link to " + QuotePath(old_target);
@@ -295,9 +296,9 @@ class Renderer {
     const bool is_new = mark == '+';
     const std::int64_t size = is_new ? change.size : OldSize(change);
     if (size == 0) return;
-    const std::string sha256 = is_new                    ? change.sha256
-                               : change.base.has_value() ? change.base->sha256
-                                                         : "";
+    const std::string_view sha256 = is_new                    ? change.sha256.view()
+                                    : change.base.has_value() ? change.base->sha256.view()
+                                                              : std::string_view();
     if (IsFull()) return LeaveOut(size, "the limit of this diff is reached");
     const std::size_t limit = std::min({options_.file_bytes_max, bytes_left_, kTextBytesMax});
     const Side side =
@@ -314,7 +315,7 @@ class Renderer {
 
   void RenderMissing(const Change& change, const Side& side, bool is_new) {
     const std::int64_t size = is_new ? change.size : OldSize(change);
-    const std::string sha256 =
+    const std::string_view sha256 =
         is_new || !change.base.has_value() ? change.sha256 : change.base->sha256;
     std::string why = is_new ? "the new content is not kept" : "the base has changed since";
     if (!side.problem.empty()) {

@@ -66,9 +66,9 @@ Change ReadChange(ByteReader* reader) {
   change.mode = reader->U32();
   change.mtime_ns = reader->I64();
   change.sets_mtime = ReadBool(reader);
-  change.sha256 = reader->Bytes();
-  change.link_target = reader->Bytes();
-  change.link_to = reader->Bytes();
+  change.sha256 = reader->View();
+  change.link_target = reader->View();
+  change.link_to = reader->View();
   change.flags = reader->U32();
   return change;
 }
@@ -256,9 +256,9 @@ Identity ReadIdentity(ByteReader* reader) {
   identity.nlink = reader->U64();
   identity.mtime_ns = reader->I64();
   identity.ctime_ns = reader->I64();
-  identity.link_target = reader->Bytes();
-  identity.sha256 = reader->Bytes();
-  identity.tree_sha256 = reader->Bytes();
+  identity.link_target = reader->View();
+  identity.sha256 = reader->View();
+  identity.tree_sha256 = reader->View();
   if (!IsDigestOrEmpty(identity.sha256) || !IsDigestOrEmpty(identity.tree_sha256)) reader->Fail();
   if (identity.size < 0) reader->Fail();
   return identity;

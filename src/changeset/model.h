@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/compact_string.h"
 #include "base/result.h"
 #include "workspace/identity.h"
 
@@ -64,9 +65,9 @@ struct Change {
   std::uint32_t mode = 0;
   std::int64_t mtime_ns = 0;  // Directories and kMetadata: only if `sets_mtime`.
   bool sets_mtime = false;
-  std::string sha256;       // kCreate, kModify of a file: raw digest of its content.
-  std::string link_target;  // kCreate, kModify of a symbolic link.
-  std::string link_to;      // kCreate of a file: the final path of which this is another name.
+  CompactString sha256;       // kCreate, kModify of a file: raw digest of its content.
+  CompactString link_target;  // kCreate, kModify of a symbolic link.
+  CompactString link_to;      // kCreate of a file: the final path of which this is another name.
   std::uint32_t flags = 0;
 
   Content content;

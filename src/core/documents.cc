@@ -216,8 +216,8 @@ json::object ToJson(const Change& change, bool is_protected) {
     }
   }
   if (!change.sha256.empty()) object["sha256"] = ToHex(change.sha256);
-  if (!change.link_target.empty()) PutBytes(&object, "link_target", change.link_target);
-  if (!change.link_to.empty()) PutBytes(&object, "link_to", change.link_to);
+  if (!change.link_target.empty()) PutBytes(&object, "link_target", change.link_target.str());
+  if (!change.link_to.empty()) PutBytes(&object, "link_to", change.link_to.str());
   if (change.base.has_value()) object["base"] = IdentityToJson(*change.base);
   json::array flags;
   if (is_protected) flags.emplace_back("protected");

@@ -2,8 +2,9 @@
 
 #include <fcntl.h>
 
-#include <map>
 #include <memory>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "changeset/diff.h"
@@ -30,17 +31,20 @@ DiffSources NoSources() {
 // would take away.
 class CommittedContent {
  public:
-  CommittedContent(const Context& context, const ChangeSet& inverse) : context_(context) {
-    for (const Change& change : inverse.changes) {
-      if (!change.content.path.empty()) old_[change.path] = change.content;
-      if (change.base.has_value()) new_[change.base_path()] = *change.base;
+  CommittedContent(const Context& context, ChangeSet inverse)
+      : context_(context), inverse_(std::move(inverse)) {
+    for (const Change& change : inverse_.changes) {
+      if (!change.content.path.empty()) old_[change.path] = &change.content;
+      if (change.base.has_value()) new_[change.base_path()] = &*change.base;
     }
   }
+  CommittedContent(const CommittedContent&) = delete;
+  CommittedContent& operator=(const CommittedContent&) = delete;
 
   Result<std::optional<std::string>> Old(const Change& change, std::size_t bytes_max) const {
     const auto found = old_.find(change.base_path());
     if (found == old_.end()) return std::optional<std::string>();
-    const Content& content = found->second;
+    const Content& content = *found->second;
     return ReadIfSame(context_.workspace().private_dir(), content.path, content.identity,
                       content.identity.sha256, bytes_max);
   }
@@ -48,24 +52,25 @@ class CommittedContent {
   Result<std::optional<std::string>> New(const Change& change, std::size_t bytes_max) const {
     const auto found = new_.find(change.path);
     if (found == new_.end()) return std::optional<std::string>();
-    return ReadIfSame(context_.workspace().root(), change.path, found->second, change.sha256,
+    return ReadIfSame(context_.workspace().root(), change.path, *found->second, change.sha256,
                       bytes_max);
   }
 
  private:
   const Context& context_;
-  std::map<std::string, Content> old_;
-  std::map<std::string, Identity> new_;
+  const ChangeSet inverse_;
+  std::unordered_map<std::string_view, const Content*> old_;   // Into `inverse_`.
+  std::unordered_map<std::string_view, const Identity*> new_;  // Into `inverse_`.
 };
 
 Result<DiffSources> CommittedSources(Context& context, const std::string& id) {
-  const Result<Rollback> rollback = ClerkBuildRollback(context, id, id);
+  Result<Rollback> rollback = ClerkBuildRollback(context, id, id);
   if (!rollback.ok()) {
     if (rollback.error().code() == ErrorCode::kNotFound) return NoSources();
-    return rollback.error();
+    return std::move(rollback).error();
   }
   if (!rollback.value().conflicts.empty()) return NoSources();
-  const auto content = std::make_shared<CommittedContent>(context, rollback.value().set);
+  const auto content = std::make_shared<CommittedContent>(context, std::move(rollback).value().set);
   return DiffSources{
       [content](const Change& change, std::size_t max) { return content->Old(change, max); },
       [content](const Change& change, std::size_t max) { return content->New(change, max); }};
@@ -116,8 +121,9 @@ Result<std::string> DiffOf(Context& context, const std::string& id,
     if (row.error().code() != ErrorCode::kNotFound) return row.error();
     return std::string("no changes\n");  // An execution that changed nothing.
   }
-  const ChangeSet set = TRY(Decode(row.value().change_set));
+  // The clerk that is asked for them is gone before the set is in memory here.
   const DiffSources sources = TRY(SourcesFor(context, row.value()));
+  const ChangeSet set = TRY(Decode(row.value().change_set));
   DiffOptions options;
   options.path = path;
   options.protected_paths = ProtectedPathsIn(set, PolicyContext{});

@@ -26,8 +26,8 @@ json::object Short(const Change& change) {
   PutBytes(&object, "path", change.path);
   if (!change.from.empty()) PutBytes(&object, "from", change.from);
   if (!change.sha256.empty()) object["sha256"] = ToHex(change.sha256);
-  if (!change.link_target.empty()) PutBytes(&object, "link_target", change.link_target);
-  if (!change.link_to.empty()) PutBytes(&object, "link_to", change.link_to);
+  if (!change.link_target.empty()) PutBytes(&object, "link_target", change.link_target.str());
+  if (!change.link_to.empty()) PutBytes(&object, "link_to", change.link_to.str());
   if (!change.base.has_value()) return object;
   object["base_inode"] = change.base->ino;
   if (!change.base->sha256.empty()) object["base_sha256"] = ToHex(change.base->sha256);

@@ -138,7 +138,7 @@ class Checker {
   }
 
   Status CheckLinked(const Change& change) {
-    const Change* arriving = index_.AttachedAt(change.link_to);
+    const Change* arriving = index_.AttachedAt(change.link_to.str());
     if (arriving != nullptr) return Ok();
     const std::optional<std::string> base = index_.ToBase(change.link_to);
     Seen seen;

@@ -22,7 +22,6 @@ constexpr std::size_t kHeaderChecked = 4 + 1 + 4;
 constexpr std::size_t kHeaderSize = kHeaderChecked + 4;
 constexpr std::size_t kTrailerSize = Sha256::kSize;
 constexpr std::size_t kRecordBytesMax = 1UL << 31;
-constexpr std::size_t kJournalBytesMax = 1UL << 32;
 constexpr std::size_t kJournalsMax = 1'000'000;
 constexpr std::size_t kPathsBelowMax = 10'000'000;
 
@@ -100,8 +99,8 @@ Step ReadStep(ByteReader* reader) {
   step.path = reader->Bytes();
   step.store = reader->Bytes();
   step.slot = reader->Bytes();
-  step.target = reader->Bytes();
-  step.mark = reader->Bytes();
+  step.target = reader->View();
+  step.mark = reader->View();
   step.before = ReadIdentity(reader);
   step.after = ReadIdentity(reader);
   step.sets_mtime = ReadBool(reader);
@@ -242,6 +241,8 @@ struct Frame {
   RecordType type = RecordType::kBegin;
   std::size_t size = 0;                  // Of the payload.
   std::size_t whole_size = kHeaderSize;  // Of the record, as far as its header can be believed.
+
+  std::size_t record_size() const { return kHeaderSize + size + kTrailerSize; }
 };
 
 // Judges a header. A crash while a record is appended leaves less of it, or zeros that were never
@@ -311,23 +312,30 @@ bool IsFinal(JournalState state) {
 Result<Journal> ReadJournal(const Fd& dir, const std::string& id) {
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
   const Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
-  const std::string bytes = TRY(ReadAll(file, kJournalBytesMax));
+  const auto end = static_cast<std::size_t>(TRY(Stat(file)).st_size);
   Journal journal;
   bool begun = false;
-  while (journal.size < bytes.size()) {
-    const std::string_view rest = std::string_view(bytes).substr(journal.size);
-    const Frame frame = ReadFrame(rest);
+  while (journal.size < end) {
+    const auto at = static_cast<std::int64_t>(journal.size);
+    std::string record = TRY(ReadAt(file, at, kHeaderSize));
+    Frame frame = ReadHeader(record);
+    if (frame.framing == Framing::kWhole) {
+      record = TRY(ReadAt(file, at, std::min(frame.record_size(), end - journal.size)));
+      frame = ReadFrame(record);
+    }
     if (frame.framing == Framing::kTorn) break;
     if (frame.framing == Framing::kDamaged) {
-      if (IsCut(rest, journal.size, frame.whole_size)) break;
+      record = TRY(ReadAt(file, at, end - journal.size));
+      if (IsCut(record, journal.size, frame.whole_size)) break;
       return Damaged(id, journal.size);
     }
-    const bool sound = CanFollow(journal.state, begun, frame.type) &&
-                       Accept(frame.type, rest.substr(kHeaderSize, frame.size), &journal);
+    const std::string_view payload = std::string_view(record).substr(kHeaderSize, frame.size);
+    const bool sound =
+        CanFollow(journal.state, begun, frame.type) && Accept(frame.type, payload, &journal);
     if (!sound) return Damaged(id, journal.size);
     begun = true;
     journal.state = StateAfter(frame.type);
-    journal.size += kHeaderSize + frame.size + kTrailerSize;
+    journal.size += frame.record_size();
   }
   if (journal.state != JournalState::kUndecided && journal.begin.set.id != id) {
     return Damaged(id, 0);
@@ -352,7 +360,7 @@ Result<JournalEnd> PeekJournal(const Fd& dir, const std::string& id) {
       if (IsCut(rest, offset, frame.whole_size)) break;
       return Damaged(id, offset);
     }
-    const std::size_t size = kHeaderSize + frame.size + kTrailerSize;
+    const std::size_t size = frame.record_size();
     if (size > end - offset) break;
     const std::size_t trailer = size - kTrailerSize;
     const std::string check =

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/compact_string.h"
 #include "changeset/model.h"
 #include "workspace/identity.h"
 
@@ -31,11 +32,11 @@ struct Step {
   StepKind kind = StepKind::kDetach;
   std::uint64_t change = kNoChange;  // Index into the set; none for a directory's temporary mode.
   std::string path;                  // In the workspace; of a kDetach in base coordinates.
-  std::string store;   // In the private directory. kLink: where undoing puts the name.
-  std::string slot;    // kExchange, kReplace.
-  std::string target;  // kLink: another path in the workspace.
+  std::string store;     // In the private directory. kLink: where undoing puts the name.
+  std::string slot;      // kExchange, kReplace.
+  CompactString target;  // kLink: another path in the workspace.
   // Of a move's kDetach and kAttach: the kMark between them, by its `store`.
-  std::string mark;
+  CompactString mark;
   Identity before;  // kDetach, kExchange, kReplace: what is at `path`. kMetadata: the old mode and
                     // mtime.
   Identity after;   // kAttach, kExchange, kReplace: what arrives there. kMetadata: the new mode and

@@ -138,7 +138,7 @@ class Preparer {
     Before("make", change.path);
     TRY(RemoveTree(entry.dir, entry.name));
     if (change.type == EntryType::kSymlink) {
-      TRY(MakeSymlink(entry.dir, entry.name, change.link_target));
+      TRY(MakeSymlink(entry.dir, entry.name, change.link_target.str()));
       TRY(GiveToOwner(entry, change));
       const Fd link = TRY(OpenEntry(entry, O_PATH));
       return SetMtime(link, change.mtime_ns);
@@ -177,7 +177,7 @@ class Preparer {
     Before("keep a copy of", change.path);
     TRY(RemoveTree(to.dir, to.name));
     if (change.type == EntryType::kSymlink) {
-      TRY(MakeSymlink(to.dir, to.name, change.base->link_target));
+      TRY(MakeSymlink(to.dir, to.name, change.base->link_target.str()));
     } else {
       bool linked = false;
       Result<std::string> digest = LinkOrCopyBase(change, to, &linked);
@@ -199,7 +199,7 @@ class Preparer {
     Before("copy", change.path);
     if (change.type == EntryType::kSymlink) {
       TRY(RemoveTree(to.dir, to.name));
-      TRY(MakeSymlink(to.dir, to.name, change.link_target));
+      TRY(MakeSymlink(to.dir, to.name, change.link_target.str()));
     } else {
       TRY(RemoveTree(to.dir, to.name));
       const bool linked = TRY(LinkWhereItCan(from, to));

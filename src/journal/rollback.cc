@@ -38,7 +38,7 @@ class Inverter {
     }
     journal_.begin.steps = std::vector<Step>();
     for (const Change& change : set_.changes) {
-      if (!change.sha256.empty()) written_.emplace(change.path, &change.sha256);
+      if (!change.sha256.empty()) written_.emplace(change.path, change.sha256);
     }
     for (std::size_t i = 0; i < set_.changes.size(); ++i) TRY(Invert(i));
     DropOriginal();
@@ -170,8 +170,8 @@ class Inverter {
   // The content that the commit left at a change's path, as far as it is known.
   std::string DigestOf(const Change& done) const {
     const auto written = written_.find(done.path);
-    if (written != written_.end()) return *written->second;
-    return done.base.has_value() ? done.base->sha256 : "";
+    if (written != written_.end()) return std::string(written->second);
+    return done.base.has_value() ? done.base->sha256.str() : "";
   }
 
   // What is at a change's path now, if that is what the commit left there.
@@ -234,9 +234,9 @@ class Inverter {
   Journal journal_;
   const ChangeSet& set_;  // Of the journal.
   std::optional<SetIndex> index_;
-  std::vector<std::string> aside_;                                    // By change.
-  std::unordered_map<std::string_view, const std::string*> written_;  // Final path to digest.
-  std::unordered_map<std::string, std::string> detached_;             // Base path to private path.
+  std::vector<std::string> aside_;                                  // By change.
+  std::unordered_map<std::string_view, std::string_view> written_;  // Final path to digest.
+  std::unordered_map<std::string, std::string> detached_;           // Base path to private path.
   Rollback rollback_;
 };
 

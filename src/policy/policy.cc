@@ -125,7 +125,7 @@ std::string EscapingSymlink(const ChangeSet& set, const PolicyContext& /*context
   std::vector<std::string> links;
   for (const Change& change : set.changes) {
     if (!change.Has(ChangeFlag::kEscapingSymlink)) continue;
-    links.push_back(change.path + " -> " + change.link_target);
+    links.push_back(change.path + " -> " + change.link_target.str());
   }
   if (links.empty()) return "";
   return fmt::format("{} out of the workspace: {}",

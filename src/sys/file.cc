@@ -62,6 +62,13 @@ Status FromSync(int rc, std::string_view call) {
   return Error::FromErrno(EIO, std::string(call) + ": the disk is full, and lost what was written");
 }
 
+std::size_t SizeToRead(const Fd& fd, std::size_t bytes_max) {
+  const Result<struct stat> st = Stat(fd);
+  if (!st.ok() || st.value().st_size < 0) return 0;
+  // And one more, by which the end is seen.
+  return std::min(static_cast<std::size_t>(st.value().st_size), bytes_max) + 1;
+}
+
 struct SplitPath {
   std::string_view parent;  // Empty at the top.
   std::string_view name;
@@ -167,8 +174,14 @@ Result<std::string> ReadAll(const Fd& fd, std::size_t max_bytes) {
   std::string data;
   std::size_t done = 0;
   for (;;) {
+    // Of a large one the size is asked, since growing means copying; where it has none (a pipe, a
+    // file of /proc), or grows meanwhile, it is as if it was not.
+    if (done == kReadBytesMin) data.reserve(SizeToRead(fd, max_bytes));
     // Most files are small; fresh memory for a large buffer costs more than reading them.
-    if (done == data.size()) data.resize(done + std::clamp(done, kReadBytesMin, kReadBytesMax));
+    if (done == data.size()) {
+      const std::size_t larger = done + std::clamp(done, kReadBytesMin, kReadBytesMax);
+      data.resize(done < data.capacity() ? std::min(larger, data.capacity()) : larger);
+    }
     const ssize_t n = ::read(fd.get(), data.data() + done, data.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Error::FromErrno(errno, "read");

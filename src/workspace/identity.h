@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/compact_string.h"
 #include "base/result.h"
 #include "sys/file.h"
 
@@ -20,18 +21,18 @@ std::optional<EntryType> TypeOf(mode_t mode);
 // One entry of a workspace as it was found: enough to tell later whether it is still the same.
 struct Identity {
   EntryType type = EntryType::kFile;
+  std::uint32_t mode = 0;  // Permission bits, 07777.
   std::uint64_t dev = 0;
   std::uint64_t ino = 0;
-  std::int64_t size = 0;   // Bytes; 0 for a directory.
-  std::uint32_t mode = 0;  // Permission bits, 07777.
+  std::int64_t size = 0;  // Bytes; 0 for a directory.
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint64_t nlink = 1;    // Names of a file; 1 for a directory.
   std::int64_t mtime_ns = 0;  // Since 1970; may be negative.
   std::int64_t ctime_ns = 0;
-  std::string link_target;  // Of a symbolic link.
-  std::string sha256;       // Raw digest of a file's content; empty when it was not read.
-  std::string tree_sha256;  // Of a directory that moves: see TreeDigest().
+  CompactString link_target;  // Of a symbolic link.
+  CompactString sha256;       // Raw digest of a file's content; empty when it was not read.
+  CompactString tree_sha256;  // Of a directory that moves: see TreeDigest().
 
   bool operator==(const Identity&) const = default;
 };

@@ -139,7 +139,7 @@ class Tree {
       if (identity.type != EntryType::kSymlink) out << " " << std::oct << identity.mode << std::dec;
       out << " " << identity.uid << ":" << identity.gid;
       if (identity.type != EntryType::kDir) out << " @" << identity.mtime_ns;
-      if (identity.type == EntryType::kSymlink) out << " -> " << identity.link_target;
+      if (identity.type == EntryType::kSymlink) out << " -> " << identity.link_target.view();
       if (identity.type == EntryType::kFile) {
         out << " " << ToHex(HashBeneath(workspace_, entry.path).value()).substr(0, 8);
         const std::string& first = first_name.emplace(identity.ino, entry.path).first->second;
