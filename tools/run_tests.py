@@ -100,6 +100,8 @@ def pytest(folder, args):
     junit = args.build_dir.resolve() / f"pytest-{str(folder).replace('/', '-')}.xml"
     no_tests_collected = 5
     workers = 0 if folder in args.alone else args.jobs + 1
+    # A program under strace cannot be searched for leaks; those of ctest are.
+    os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")
     return run_suite(
         [sys.executable, "-m", "pytest", "-q", "-ra", "--color=no", "-p", "no:cacheprovider",
          "-n", str(workers), "-o", "python_files=test_*.py *_test.py", f"--junitxml={junit}", str(folder)],

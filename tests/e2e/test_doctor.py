@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bailiff_cli import ON_FUSE, SECONDS_MAX, USER, Answer, Bench, Cli, remove_tree
+from bailiff_cli import (
+    ON_FUSE,
+    SECONDS_MAX,
+    USER,
+    Answer,
+    Bench,
+    Cli,
+    remove_tree,
+    require_plain_build,
+)
 from e2e_tools import cgroups_named, processes_with, wait_until
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -247,6 +256,7 @@ def with_little_address_space() -> None:
 
 def test_an_own_uid_is_not_had_without_the_layers(privileged: Cli) -> None:
     """Too little for the probe that would show what holds of memory: nothing is proved."""
+    require_plain_build("the address space is bounded")
     demand = ["exec", "--require", "own-uid", "--", *SAYS_IT_RAN]
     for _ in range(2):  # What the first one left behind is no proof for the second.
         answer = run_after(with_little_address_space, privileged, demand)

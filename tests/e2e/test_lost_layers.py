@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
-from bailiff_cli import Bench, Cli, cannot_run, remove_tree
+from bailiff_cli import Bench, Cli, cannot_run, remove_tree, require_plain_build
 
 GROUP = 54322  # Without a name.
 SCRIPT = ["/bin/sh", "-c", "echo ran-$((40 + 2))"]
@@ -51,6 +51,7 @@ class Traced:
     """A workspace, and the system calls of one run in it."""
 
     def __init__(self, cli: Cli) -> None:
+        require_plain_build("it makes and checks calls of its own")
         self.cli = cli
         words = cli.json(["doctor"])["can_require"]
         self.require = ",".join(words)

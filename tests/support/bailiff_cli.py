@@ -60,6 +60,12 @@ def find_binary() -> Path:
     return Path(named).resolve() if named else REPOSITORY / "build" / "bailiff"
 
 
+def require_plain_build(reason: str) -> None:
+    """For what AddressSanitizer changes: the calls that a process makes, the address space it has."""
+    if b"__asan_init" in find_binary().read_bytes():
+        cannot_run(f"not with sanitizers: {reason}")
+
+
 def remove_tree(path: Path) -> None:
     """Removes a tree whatever the modes in it are; paths in it may be longer than PATH_MAX."""
 
