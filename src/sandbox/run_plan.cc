@@ -26,7 +26,7 @@ std::vector<char*> ToPointers(const std::vector<std::string>& strings) {
 }
 
 // It does not return, of which AddressSanitizer would take note on a stack that it does not know.
-[[gnu::no_sanitize("address")]] void RunChild(const void* plan) {
+[[gnu::no_sanitize_address]] void RunChild(const void* plan) {
   RunChildPlan(*static_cast<const ChildPlan*>(plan));
 }
 
