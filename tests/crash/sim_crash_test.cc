@@ -11,7 +11,7 @@
 namespace bailiff {
 namespace {
 
-constexpr const char* kWork = "/sim/work/t";
+constexpr const char* kTree = "/sim/tree/t";
 constexpr const char* kState = "/sim/state/t";
 constexpr const char* kRecordPath = "Database/script_execution_logs/exec.json";
 constexpr uid_t kOwner = 1000;
@@ -32,7 +32,7 @@ class Mounted {
  public:
   Mounted(SimDisk disk, Ground ground) : fs_(std::move(disk)) {
     UseSimFs(&fs_);
-    tree_.emplace(kWork, kState, ground, Tree::AlreadyThere::kYes);
+    tree_.emplace(kTree, kState, ground, Tree::AlreadyThere::kYes);
   }
   const Tree& tree() const { return *tree_; }
   const SimFs& fs() const { return fs_; }
@@ -73,12 +73,12 @@ void Own(const Tree& tree, const std::string& path, uid_t uid, gid_t gid) {
 SimDisk EverythingDisk(Ground ground) {
   SimFs fs(EmptySimDisk());
   UseSimFs(&fs);
-  const Tree tree(kWork, kState, ground);
+  const Tree tree(kTree, kState, ground);
   MakeEverythingTree(tree);
   tree.Dir("shared", 02775);
   Own(tree, "shared", kOwner, kTeam);
   Own(tree, "script.sh", kOwner, kOwner);
-  const Entry top{OpenPath(kWork, O_RDONLY).value(), "ws"};
+  const Entry top{OpenPath(kTree, O_RDONLY).value(), "ws"};
   EXPECT_THAT(SetOwner(top, kOwner, kOwner), IsOk());
   return fs.live();
 }

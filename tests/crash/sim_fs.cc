@@ -133,7 +133,7 @@ SimDisk EmptySimDisk() {
   dir.mtime_ns = dir.ctime_ns = kStartNs;
   disk[kSimRoot] = dir;
   SimIno ino = kSimRoot;
-  for (const char* name : {"work", "state"}) {
+  for (const char* name : {"tree", "state"}) {
     disk[kSimRoot].entries[name] = ++ino;
     dir.dev = ino;
     disk[ino] = dir;

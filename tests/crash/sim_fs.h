@@ -38,7 +38,7 @@ using SimDisk = std::map<SimIno, SimInode>;
 
 inline constexpr SimIno kSimRoot = 1;
 
-// A disk with nothing on it but two file systems, /sim/work and /sim/state.
+// A disk with nothing on it but two file systems, /sim/tree and /sim/state.
 SimDisk EmptySimDisk();
 
 enum class SimOpKind : std::uint8_t {
