@@ -82,7 +82,8 @@ Result<Context*> Session::OpenWorkspace() {
   const std::string& state = options_.state.empty() ? surroundings_.state : options_.state;
   if (!state.empty()) options.state_path = Absolute(state);
   if (!options_.config.empty()) options.config_path = Absolute(options_.config);
-  options.principal = "local:" + std::to_string(::geteuid());
+  options.actor.name = "local:" + std::to_string(::geteuid());
+  options.actor.embedded = true;
   context_ = TRY(Context::Open(options));
   return context_.get();
 }

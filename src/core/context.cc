@@ -68,8 +68,8 @@ Result<std::unique_ptr<Context>> Context::Open(const ContextOptions& options) {
   Workspace workspace = TRY(Workspace::Open(options.workspace_path));
   const std::string state_path =
       options.state_path.empty() ? workspace.state_path() : options.state_path;
-  std::unique_ptr<Context> context(new Context(std::move(workspace), options.principal));
-  context->state_dir_ = TRY(OpenStateDir(state_path));
+  std::unique_ptr<Context> context(new Context(std::move(workspace), options.actor));
+  TRY(context->OpenDirs(state_path));
   if (!TRY(IsSameDir(context->state_dir_, context->workspace_.state_path()))) {
     return Error(ErrorCode::kConflict,
                  "workspace " + options.workspace_path + ": keeps its state in " +
@@ -80,18 +80,33 @@ Result<std::unique_ptr<Context>> Context::Open(const ContextOptions& options) {
   const bool named = !options.config_path.empty();
   context->config_ = TRY(LoadConfig(named ? options.config_path : state_path + "/bailiff.toml",
                                     named ? ConfigFile::kMustExist : ConfigFile::kMayBeMissing));
-  context->run_dir_ = TRY(OpenSubdir(context->state_dir_, "run"));
-  context->output_dir_ = TRY(OpenSubdir(context->state_dir_, "output"));
-  context->journal_dir_ = TRY(OpenSubdir(context->state_dir_, "journal"));
-  context->ledger_dir_ = TRY(OpenSubdir(context->state_dir_, "ledger"));
-  context->scratch_dir_ = TRY(OpenSubdir(context->state_dir_, "scratch"));
-  if (TRY(StabilityOf(context->workspace_.root())) == Stability::kWeak) {
-    context->held_dir_ = TRY(OpenSubdir(context->state_dir_, "held"));
-  }
   // Before the database and the ledger are open: their handles do not survive a fork.
   context->launcher_.emplace(TRY(Launcher::Start(ClerkJobs())));
-  context->state_path_ = state_path;
   return context;
+}
+
+Result<std::unique_ptr<Context>> Context::Beside() const {
+  Workspace workspace = TRY(Workspace::Open(workspace_.path()));
+  std::unique_ptr<Context> context(new Context(std::move(workspace), actor_));
+  TRY(context->OpenDirs(state_path_));
+  context->config_ = config_;
+  context->launcher_.emplace(TRY(launcher_->Share()));
+  TRY(context->OpenRecords());
+  return context;
+}
+
+Status Context::OpenDirs(const std::string& state_path) {
+  state_path_ = state_path;
+  state_dir_ = TRY(OpenStateDir(state_path));
+  run_dir_ = TRY(OpenSubdir(state_dir_, "run"));
+  output_dir_ = TRY(OpenSubdir(state_dir_, "output"));
+  journal_dir_ = TRY(OpenSubdir(state_dir_, "journal"));
+  ledger_dir_ = TRY(OpenSubdir(state_dir_, "ledger"));
+  scratch_dir_ = TRY(OpenSubdir(state_dir_, "scratch"));
+  if (TRY(StabilityOf(workspace_.root())) == Stability::kWeak) {
+    held_dir_ = TRY(OpenSubdir(state_dir_, "held"));
+  }
+  return Ok();
 }
 
 Status Context::OpenRecords() {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "core/actor.h"
 #include "core/config.h"
 #include "engine/launcher.h"
 #include "journal/journal.h"
@@ -19,7 +20,7 @@ struct ContextOptions {
   std::string workspace_path;  // Absolute.
   std::string state_path;      // Absolute; empty: where the workspace's identity file says.
   std::string config_path;     // Empty: bailiff.toml in the state directory, if it is there.
-  std::string principal;       // Who asks, for example "local:1000".
+  Actor actor;                 // Who asks.
 };
 
 // Everything that a use case works on: one workspace with its state. Made once per process, before
@@ -32,6 +33,10 @@ class Context {
   // another
   //         user's or cannot be written.
   static Result<std::unique_ptr<Context>> Open(const ContextOptions& options);
+
+  // Another one for the same workspace and state, for another thread, with a database connection
+  // and a ledger of its own and the same launcher. This one outlives it. Errors: OpenRecords().
+  Result<std::unique_ptr<Context>> Beside() const;
 
   // Opens database and ledger: everything that uses those needs it first. Errors: those of
   // Store::Open() and Ledger::Open().
@@ -54,12 +59,16 @@ class Context {
   Ledger& ledger() { return *ledger_; }
   Launcher& launcher() { return *launcher_; }
   const Clock& clock() const { return clock_; }
-  const std::string& principal() const { return principal_; }
+  const Actor& actor() const { return actor_; }
+  const std::string& principal() const { return actor_.name; }
+  // For whom the next use cases work.
+  void ActAs(Actor actor) { actor_ = std::move(actor); }
   std::int64_t NowNanos() const { return clock_.Now().time_since_epoch().count(); }
 
  private:
-  Context(Workspace workspace, std::string principal)
-      : workspace_(std::move(workspace)), principal_(std::move(principal)) {}
+  Context(Workspace workspace, Actor actor)
+      : workspace_(std::move(workspace)), actor_(std::move(actor)) {}
+  Status OpenDirs(const std::string& state_path);
 
   SystemClock clock_;
   Workspace workspace_;
@@ -75,7 +84,7 @@ class Context {
   std::optional<Launcher> launcher_;
   std::optional<Store> store_;
   std::optional<Ledger> ledger_;
-  std::string principal_;
+  Actor actor_;
 };
 
 // The exclusive right to change the workspace, given back on destruction. Taking it also finishes

@@ -86,6 +86,8 @@ ProposalRow MakeRow(const Context& context, const Proposal& proposal, ProposalSt
   row.state = state;
   row.digest = digest;
   row.origin = proposal.rolls_back;
+  row.created_by = context.principal();
+  row.case_name = proposal.case_name;
   row.created_ns = context.NowNanos();
   row.counts = Counts(set);
   row.change_set = Encode(set);

@@ -1,5 +1,6 @@
 #include "engine/launcher.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -185,6 +186,12 @@ Launcher::~Launcher() {
   (void)socket_.Close();  // The launcher sees the end of file and leaves.
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
+}
+
+Result<Launcher> Launcher::Share() const {
+  const int raw = ::fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0);
+  if (raw < 0) return Error::FromErrno(errno, "duplicate the launcher's socket");
+  return Launcher(Fd(raw), -1);
 }
 
 Result<Fd> Launcher::StartMonitor() {

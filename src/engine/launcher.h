@@ -33,6 +33,9 @@ class Launcher {
   Launcher& operator=(Launcher&&) = delete;
   ~Launcher();
 
+  // Another object for the same process, for another thread. This one outlives it.
+  Result<Launcher> Share() const;
+
   // A socket to a new monitor. See engine/protocol.h for what is said there.
   Result<Fd> StartMonitor();
 
@@ -55,7 +58,7 @@ class Launcher {
   Launcher(Fd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}
 
   Fd socket_;
-  pid_t pid_;
+  pid_t pid_;  // Negative: another object waits for the process.
   std::map<std::string, Fd> ready_;  // Sockets of clerks that wait, by job.
 };
 

@@ -69,10 +69,76 @@ PRAGMA application_id = 1113680236;
 PRAGMA user_version = 1;
 )sql";
 
+// What the server adds: a queue, plans, tokens, answers kept for repeated requests, and messages to
+// be sent. Of an execution's outcome only what lists and statistics ask for has a column.
+constexpr Sql kServerSchema = R"sql(
+ALTER TABLE executions ADD COLUMN success INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE executions ADD COLUMN duration_seconds REAL NOT NULL DEFAULT 0;
+UPDATE executions SET success = ifnull(json_extract(document, '$.success'), 0),
+  duration_seconds = ifnull(json_extract(document, '$.duration_seconds'), 0);
+CREATE INDEX executions_by_time ON executions (created_ns);
+
+ALTER TABLE proposals ADD COLUMN created_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE proposals ADD COLUMN case_name TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE queue (
+  seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+  execution_id TEXT NOT NULL UNIQUE REFERENCES executions (id),
+  request      TEXT NOT NULL
+);
+
+CREATE TABLE plans (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  id          TEXT NOT NULL UNIQUE,
+  created_ns  INTEGER NOT NULL,
+  created_by  TEXT NOT NULL,
+  case_name   TEXT NOT NULL,
+  document    TEXT NOT NULL
+);
+
+CREATE TABLE tokens (
+  id            TEXT PRIMARY KEY,
+  name          TEXT NOT NULL,
+  role          TEXT NOT NULL,
+  cases         TEXT NOT NULL,
+  secret_sha256 BLOB NOT NULL,
+  created_ns    INTEGER NOT NULL,
+  created_by    TEXT NOT NULL,
+  expires_ns    INTEGER NOT NULL,
+  revoked_ns    INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE answers (
+  principal   TEXT NOT NULL,
+  key         TEXT NOT NULL,
+  fingerprint BLOB NOT NULL,
+  created_ns  INTEGER NOT NULL,
+  status      INTEGER NOT NULL,
+  resource    TEXT NOT NULL,
+  body        TEXT NOT NULL,
+  PRIMARY KEY (principal, key)
+) WITHOUT ROWID;
+CREATE INDEX answers_by_time ON answers (created_ns);
+
+CREATE TABLE outbox (
+  seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+  hook       TEXT NOT NULL,
+  event      TEXT NOT NULL,
+  body       TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  attempts   INTEGER NOT NULL,
+  next_ns    INTEGER NOT NULL,
+  last_error TEXT NOT NULL
+);
+CREATE INDEX outbox_by_next ON outbox (next_ns);
+
+PRAGMA user_version = 2;
+)sql";
+
 constexpr std::int64_t kApplicationId = 1113680236;  // "Bail" in ASCII.
 
 // The step at index n takes version n to n + 1. A released step is never edited.
-constexpr Sql kSteps[] = {kInitialSchema};
+constexpr Sql kSteps[] = {kInitialSchema, kServerSchema};
 constexpr std::int64_t kVersion = std::size(kSteps);
 
 // Returns the version. Refuses what is not ours to touch.

@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include <algorithm>
+#include <boost/json.hpp>
 #include <utility>
 
 #include "base/bytes.h"
@@ -11,14 +12,26 @@ namespace {
 
 constexpr Sql kSelectProposal =
     "SELECT seq, id, kind, state, digest, origin, created_ns, decided_ns, decided_by, created,"
-    " modified, deleted, moved, metadata, bytes_written, problems, epoch, change_set"
-    " FROM proposals WHERE id = ?1";
+    " modified, deleted, moved, metadata, bytes_written, problems, epoch, created_by, case_name,"
+    " change_set FROM proposals WHERE id = ?1";
 constexpr Sql kListProposals =
     "SELECT seq, id, kind, state, digest, origin, created_ns, decided_ns, decided_by, created,"
-    " modified, deleted, moved, metadata, bytes_written, problems, epoch"
+    " modified, deleted, moved, metadata, bytes_written, problems, epoch, created_by, case_name"
     " FROM proposals WHERE (?1 = 0 OR seq < ?1) AND (?2 = '' OR state = ?2)"
-    " AND (?3 = '' OR kind = ?3) ORDER BY seq DESC LIMIT ?4";
-constexpr int kChangeSetColumn = 17;  // Of kSelectProposal only.
+    " AND (?3 = '' OR kind = ?3) AND (?5 = '' OR created_by = ?6"
+    " OR case_name IN (SELECT value FROM json_each(?5))) ORDER BY seq DESC LIMIT ?4";
+constexpr int kChangeSetColumn = 19;  // Of kSelectProposal only.
+
+// Parameters ?5 and ?6 of the lists: what is seen, as JSON, and by whom.
+void BindSight(const std::optional<Sight>& sight, Statement* statement) {
+  std::string cases;
+  if (sight.has_value()) {
+    boost::json::array array;
+    for (const std::string& name : sight->cases) array.emplace_back(name);
+    cases = boost::json::serialize(array);
+  }
+  statement->BindText(5, cases).BindText(6, sight.has_value() ? sight->principal : "");
+}
 
 std::int64_t Capped(std::int64_t limit) {
   return std::clamp<std::int64_t>(limit, 1, kStoreRowsMax);
@@ -81,6 +94,8 @@ Result<ProposalRow> ReadProposal(const Statement& statement) {
                 statement.Int(12), statement.Int(13), statement.Int(14)};
   row.problems = statement.Bytes(15);
   if (!statement.IsNull(16)) row.epoch = statement.Int(16);
+  row.created_by = statement.Bytes(17);
+  row.case_name = statement.Bytes(18);
   return row;
 }
 
@@ -162,7 +177,9 @@ Status Store::InsertExecution(const ExecutionRow& row) {
 Status Store::UpdateExecution(const std::string& id, std::string_view status,
                               std::string_view document, std::int64_t now_ns) {
   Statement update = TRY(connection_.Prepare(
-      "UPDATE executions SET status = ?2, document = ?3, updated_ns = ?4 WHERE id = ?1"));
+      "UPDATE executions SET status = ?2, document = ?3, updated_ns = ?4,"
+      " success = ifnull(json_extract(?3, '$.success'), 0),"
+      " duration_seconds = ifnull(json_extract(?3, '$.duration_seconds'), 0) WHERE id = ?1"));
   update.BindText(1, id).BindText(2, status).BindText(3, document).Bind(4, now_ns);
   TRY(update.Run());
   return connection_.ChangedRows() == 1 ? Ok() : Status(NoSuch("execution", id));
@@ -182,11 +199,15 @@ Result<std::vector<ExecutionRow>> Store::ListExecutions(const ExecutionFilter& f
   Statement select = TRY(connection_.Prepare(
       "SELECT seq, id, created_ns, updated_ns, status, case_name, script_path, principal, owner,"
       " document FROM executions WHERE (?1 = 0 OR seq < ?1) AND (?2 = '' OR status = ?2)"
-      " AND (?3 = '' OR case_name = ?3) ORDER BY seq DESC LIMIT ?4"));
+      " AND (?3 = '' OR case_name = ?3) AND (?5 = '' OR principal = ?6"
+      " OR case_name IN (SELECT value FROM json_each(?5))) AND created_ns >= ?7"
+      " ORDER BY seq DESC LIMIT ?4"));
   select.Bind(1, filter.before_seq)
       .BindText(2, filter.status)
       .BindText(3, filter.case_name)
-      .Bind(4, Capped(filter.limit));
+      .Bind(4, Capped(filter.limit))
+      .Bind(7, filter.since_ns);
+  BindSight(filter.sight, &select);
   return ReadExecutions(&select);
 }
 
@@ -220,8 +241,9 @@ Status Store::InsertProposal(const ProposalRow& row) {
   if (!goes_on) unsynced.emplace(connection_);
   Statement insert = TRY(connection_.Prepare(
       "INSERT INTO proposals (digest, created, modified, deleted, moved, metadata, bytes_written,"
-      " change_set, problems, id, kind, state, origin, created_ns, decided_ns, decided_by)"
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"));
+      " change_set, problems, id, kind, state, origin, created_ns, decided_ns, decided_by,"
+      " created_by, case_name)"
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"));
   BindContent(row, &insert);
   insert.BindText(10, row.id)
       .BindText(11, Name(row.kind))
@@ -229,7 +251,9 @@ Status Store::InsertProposal(const ProposalRow& row) {
       .BindText(13, row.origin)
       .Bind(14, row.created_ns)
       .Bind(15, row.decided_ns)
-      .BindText(16, row.decided_by);
+      .BindText(16, row.decided_by)
+      .BindText(17, row.created_by)
+      .BindText(18, row.case_name);
   Status inserted = insert.Run();
   if (!inserted.ok() && inserted.error().code() == ErrorCode::kConflict) {
     return AlreadyThere("proposal", row.id);
@@ -253,6 +277,7 @@ Result<std::vector<ProposalRow>> Store::ListProposals(const ProposalFilter& filt
       .BindText(2, filter.state.has_value() ? Name(*filter.state) : "")
       .BindText(3, filter.kind.has_value() ? Name(*filter.kind) : "")
       .Bind(4, Capped(filter.limit));
+  BindSight(filter.sight, &select);
   std::vector<ProposalRow> rows;
   for (;;) {
     const bool has_row = TRY(select.Step());

@@ -30,12 +30,20 @@ struct ExecutionRow {
   std::string document;  // The execution document, always whole.
 };
 
+// What a principal who is limited to some cases sees: rows of those cases, and its own.
+struct Sight {
+  std::vector<std::string> cases;
+  std::string principal;
+};
+
 struct ExecutionFilter {
   std::int64_t limit = 50;
   // Only older ones than this; 0 for all. The last row's seq pages on.
   std::int64_t before_seq = 0;
   std::string status{};     // Empty for all.
   std::string case_name{};  // Empty for all.
+  std::int64_t since_ns = 0;
+  std::optional<Sight> sight{};
 };
 
 enum class ProposalKind : std::uint8_t { kExecution, kPlan, kRollback };
@@ -57,8 +65,10 @@ struct ProposalRow {
   std::string id;        // Of the execution, plan or rollback.
   ProposalKind kind = ProposalKind::kExecution;
   ProposalState state = ProposalState::kNone;
-  std::string digest;  // Raw; empty where there is no change set.
-  std::string origin;  // kRollback: the id that is rolled back.
+  std::string digest;      // Raw; empty where there is no change set.
+  std::string origin;      // kRollback: the id that is rolled back.
+  std::string created_by;  // The principal.
+  std::string case_name;   // Empty: none.
   std::int64_t created_ns = 0;
   std::int64_t decided_ns = 0;  // 0 until somebody decided.
   std::string decided_by;
@@ -73,6 +83,7 @@ struct ProposalFilter {
   std::int64_t before_seq = 0;  // As in ExecutionFilter.
   std::optional<ProposalState> state{};
   std::optional<ProposalKind> kind{};
+  std::optional<Sight> sight{};
 };
 
 struct HistoryRow {
@@ -156,6 +167,9 @@ class Store {
   Result<std::vector<HistoryRow>> FolderHistory(std::string_view folder, std::int64_t limit = 100,
                                                 std::int64_t before_row = 0);
   Result<std::vector<HistoryRow>> AllHistory(std::int64_t limit = 100, std::int64_t before_row = 0);
+
+  // For the tables that have headers of their own (store/tokens.h and others).
+  const Connection& connection() const { return connection_; }
 
   // Small values of the core's own. Nothing when never set.
   Result<std::optional<std::string>> GetMeta(std::string_view key);
