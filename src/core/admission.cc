@@ -204,7 +204,9 @@ Status UseScriptText(const RunRequest& request, Admitted* admitted) {
   const bool shell =
       !shebang.empty() && (shebang.back().ends_with("/bash") || shebang.back().ends_with("/sh") ||
                            shebang.back() == "bash" || shebang.back() == "sh");
-  if (shell) {
+  const bool bash =
+      request.language == Language::kBash || (request.language == Language::kByShebang && shell);
+  if (bash) {
     admitted->spec.argv = {kBash, "-s", "--"};
   } else {
     admitted->spec.argv = {kPython, "-"};

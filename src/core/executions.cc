@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <csignal>
 #include <set>
@@ -39,6 +41,38 @@ constexpr int kExitTimedOut = 124;
 constexpr int kExitNotFound = 127;
 constexpr int kExitSignalBase = 128;
 
+// The file where a stream's first bytes are kept as they come, so that others can follow it. None
+// is made for a stream without output.
+class KeptFile {
+ public:
+  KeptFile(const Context& context, std::string name, std::int64_t bytes_max)
+      : context_(context), name_(std::move(name)), room_(bytes_max) {}
+
+  void Keep(std::string_view bytes) {
+    const auto taken = std::min<std::size_t>(static_cast<std::size_t>(room_), bytes.size());
+    if (taken == 0 || !status_.ok()) return;
+    room_ -= static_cast<std::int64_t>(taken);
+    status_ = Write(bytes.substr(0, taken));
+  }
+
+  const Status& status() const { return status_; }
+
+ private:
+  Status Write(std::string_view bytes) {
+    if (!file_.valid()) {
+      const Entry entry{TRY(OpenDirBeneath(context_.output_dir(), ".")), name_};
+      file_ = TRY(OpenEntry(entry, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    }
+    return WriteAll(file_, bytes);
+  }
+
+  const Context& context_;
+  std::string name_;
+  std::int64_t room_;
+  Fd file_;
+  Status status_ = Ok();
+};
+
 // One execution on its way. Its members are what later steps need of earlier ones.
 class Run {
  public:
@@ -51,81 +85,73 @@ class Run {
         observer_(observer),
         out_(request_.output_bytes),
         err_(request_.output_bytes),
+        kept_files_{{{context, admitted_.spec.id + ".stdout", request_.output_bytes},
+                     {context, admitted_.spec.id + ".stderr", request_.output_bytes}}},
         started_ns_(prepared.started_ns),
-        base_epoch_(prepared.base_epoch) {}
+        base_epoch_(prepared.base_epoch),
+        claim_(std::move(prepared.claim)) {}
 
   Result<Execution> Go() {
-    Describe();
-    const CancelSocket cancel = TRY(CancelSocket::Make(context_.run_dir(), execution_.id));
-    TRY(Submit());
-    TRY(RunProgram(cancel.fd()));
+    execution_ = DescribeRun(context_, request_, admitted_);
+    if (!claim_.has_value()) {
+      claim_.emplace(TRY(CancelSocket::Make(context_.run_dir(), execution_.id)));
+      TRY(Submit());
+    } else {
+      TRY(StartQueued());
+    }
+    Tell();
+    TRY(RunProgram(claim_->fd()));
     if (supervised_.ending.has_value()) TRY(TakeChanges());
+    if (execution_.change_state != "none") Tell();
     NoteOvertaken();
     monitor_ = Fd();  // Where there was nothing to take.
     TRY(Finish());
+    Tell();
     return std::move(execution_);
   }
 
  private:
-  void Describe() {
-    execution_.id = admitted_.spec.id;
-    execution_.started = context_.clock().Now();
-    execution_.script_path = admitted_.script_path;
-    execution_.script_sha256 = admitted_.script_sha256;
-    execution_.script_args = admitted_.script_args;
-    execution_.case_name = request_.case_name;
-    execution_.working_dir = admitted_.spec.cwd;
-    execution_.environment_digest = DefaultEnvironmentDigest();
-    execution_.mode = request_.mode;
-    execution_.principal = context_.principal();
-    execution_.description = request_.description;
-    execution_.limits = admitted_.spec.limits;
-    execution_.output_bytes = request_.output_bytes;
-    execution_.warnings = std::move(admitted_.warnings);
-    const std::string& folder = context_.config().execution_logs;
-    if (!folder.empty()) execution_.log_file = "/" + folder + "/" + execution_.id + ".json";
+  void Tell() const {
+    if (observer_.progress) observer_.progress(execution_);
   }
 
   // From here on the execution is known, whatever happens to this process.
   Status Submit() {
-    json::object data;
-    data["id"] = execution_.id;
-    data["principal"] = execution_.principal;
-    data["script_path"] = ToUtf8Lossy(execution_.script_path);
-    data["script_sha256"] = ToHex(execution_.script_sha256);
-    json::array args;
-    for (const std::string& arg : execution_.script_args) args.emplace_back(ToUtf8Lossy(arg));
-    data["script_args"] = std::move(args);
-    data["case_name"] = ToUtf8Lossy(execution_.case_name);
-    data["working_dir"] = ToUtf8Lossy(execution_.working_dir);
-    data["mode"] = Name(execution_.mode);
-    data["environment"] = execution_.environment;
-    data["environment_digest"] = ToHex(execution_.environment_digest);
-    data["network"] = request_.network == Network::kNone ? "none" : "host";
+    json::object data = AboutSubmission(execution_, request_);
     if (!base_epoch_.has_value()) base_epoch_ = TRY(context_.store().CurrentEpoch());
     data["base_epoch"] = *base_epoch_;
     json::object started;
     started["id"] = execution_.id;
     TRY(context_.ledger().AppendAll({{"submitted", std::move(data)}, {"started", started}}));
 
-    ExecutionRow row;
-    row.id = execution_.id;
-    row.created_ns = execution_.started.time_since_epoch().count();
-    row.updated_ns = row.created_ns;
-    row.status = execution_.status;
-    row.case_name = execution_.case_name;
-    row.script_path = execution_.script_path;
-    row.principal = execution_.principal;
+    ExecutionRow row = RowOf(execution_);
     row.owner = fmt::format("pid:{}", ::getpid());
-    row.document = json::serialize(ToJson(execution_, 0));
     return context_.store().InsertExecution(row);
+  }
+
+  // It was submitted some time ago, and is this process's since then.
+  Status StartQueued() {
+    if (!base_epoch_.has_value()) base_epoch_ = TRY(context_.store().CurrentEpoch());
+    json::object data;
+    data["id"] = execution_.id;
+    data["script_sha256"] = ToHex(execution_.script_sha256);
+    data["base_epoch"] = *base_epoch_;
+    TRY(context_.ledger().Append("started", data));
+    return context_.store().UpdateExecution(execution_.id, execution_.status,
+                                            json::serialize(ToJson(execution_, 0)),
+                                            context_.NowNanos());
   }
 
   Status RunProgram(const Fd& cancel) {
     // When the sandbox could not be built the monitor is gone, and has said why.
     (void)SendMessage(monitor_, EncodeKind(MessageKind::kStart));
     TRY(ClerkReadyRecord(context_));
-    supervised_ = TRY(Supervise(monitor_, std::move(pipes_), cancel, observer_, &out_, &err_));
+    RunObserver keeping = observer_;
+    keeping.output = [this](Stream stream, std::string_view bytes) {
+      kept_files_[static_cast<std::size_t>(stream)].Keep(bytes);
+      if (observer_.output) observer_.output(stream, bytes);
+    };
+    supervised_ = TRY(Supervise(monitor_, std::move(pipes_), cancel, keeping, &out_, &err_));
     ended_ns_ = context_.NowNanos();
     NoteScript();
     is_weak_ = TRY(StabilityOf(context_.workspace().root())) == Stability::kWeak;
@@ -325,22 +351,10 @@ class Run {
     return Ok();
   }
 
-  Status KeepOutput() {
-    const std::pair<const char*, const KeptOutput*> streams[] = {{".stdout", &out_},
-                                                                 {".stderr", &err_}};
-    for (const auto& [suffix, kept] : streams) {
-      if (kept->kept().empty()) continue;
-      const Entry entry{TRY(OpenDirBeneath(context_.output_dir(), ".")), execution_.id + suffix};
-      const Fd file = TRY(OpenEntry(entry, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-      TRY(WriteAll(file, kept->kept()));
-    }
-    return Ok();
-  }
-
   Status Finish() {
-    const Status kept = KeepOutput();
-    if (!kept.ok()) {
-      execution_.warnings.push_back("output was not kept: " + kept.error().message());
+    for (const KeptFile& kept : kept_files_) {
+      if (kept.status().ok()) continue;
+      execution_.warnings.push_back("output was not kept: " + kept.status().error().message());
     }
     json::object document = ToJson(execution_, kRecordOutputMax);
     json::object data;
@@ -372,44 +386,72 @@ class Run {
   Supervised supervised_;
   KeptOutput out_;
   KeptOutput err_;
-  bool is_weak_ = false;    // The workspace's file system: see Stability.
-  bool overtaken_ = false;  // By another commit, while the program ran.
+  std::array<KeptFile, 2> kept_files_;  // By Stream.
+  bool is_weak_ = false;                // The workspace's file system: see Stability.
+  bool overtaken_ = false;              // By another commit, while the program ran.
   std::int64_t started_ns_ = 0;
   std::optional<std::int64_t> base_epoch_;  // Since Submit().
   std::int64_t ended_ns_ = 0;
+  std::optional<CancelSocket> claim_;
 };
-
-Status MarkInterrupted(Context& context, const ExecutionRow& row) {
-  boost::system::error_code error;
-  json::value document = json::parse(row.document, error);
-  if (error || !document.is_object()) document = json::object();
-  json::object& object = document.as_object();
-  object["status"] = "interrupted";
-  object["success"] = false;
-  object["error"] = "the process that ran it ended before it did; its changes were discarded";
-  const Result<ProposalRow> proposal = context.store().GetProposal(row.id);
-  if (proposal.ok()) {
-    // It had come as far as a change set: that lives on, only its execution has no ending.
-    object["error"] = "the process that ran it ended before it was recorded";
-    SetChangeState(&object, proposal.value().state);
-  } else if (proposal.error().code() == ErrorCode::kNotFound) {
-    TRY(ClerkDiscardStaged(context, row.id));
-  } else {
-    return proposal.error();
-  }
-  json::object data;
-  data["id"] = row.id;
-  TRY(context.ledger().Append("interrupted", data));
-  WriteExecutionRecord(context, row.id, &object);
-  return context.store().UpdateExecution(row.id, "interrupted", json::serialize(document),
-                                         context.NowNanos());
-}
 
 }  // namespace
 
-Result<PreparedRun> Prepare(Context& context, RunRequest request) {
+Execution DescribeRun(const Context& context, const RunRequest& request, const Admitted& admitted) {
+  Execution execution;
+  execution.id = admitted.spec.id;
+  execution.started = context.clock().Now();
+  execution.script_path = admitted.script_path;
+  execution.script_sha256 = admitted.script_sha256;
+  execution.script_args = admitted.script_args;
+  execution.case_name = request.case_name;
+  execution.working_dir = admitted.spec.cwd;
+  execution.environment_digest = DefaultEnvironmentDigest();
+  execution.mode = request.mode;
+  execution.principal = context.principal();
+  execution.description = request.description;
+  execution.limits = admitted.spec.limits;
+  execution.output_bytes = request.output_bytes;
+  execution.warnings = admitted.warnings;
+  const std::string& folder = context.config().execution_logs;
+  if (!folder.empty()) execution.log_file = "/" + folder + "/" + execution.id + ".json";
+  return execution;
+}
+
+json::object AboutSubmission(const Execution& execution, const RunRequest& request) {
+  json::object data;
+  data["id"] = execution.id;
+  data["principal"] = execution.principal;
+  data["script_path"] = ToUtf8Lossy(execution.script_path);
+  data["script_sha256"] = ToHex(execution.script_sha256);
+  json::array args;
+  for (const std::string& arg : execution.script_args) args.emplace_back(ToUtf8Lossy(arg));
+  data["script_args"] = std::move(args);
+  data["case_name"] = ToUtf8Lossy(execution.case_name);
+  data["working_dir"] = ToUtf8Lossy(execution.working_dir);
+  data["mode"] = Name(execution.mode);
+  data["environment"] = execution.environment;
+  data["environment_digest"] = ToHex(execution.environment_digest);
+  data["network"] = request.network == Network::kNone ? "none" : "host";
+  return data;
+}
+
+ExecutionRow RowOf(const Execution& execution) {
+  ExecutionRow row;
+  row.id = execution.id;
+  row.created_ns = execution.started.time_since_epoch().count();
+  row.updated_ns = row.created_ns;
+  row.status = execution.status;
+  row.case_name = execution.case_name;
+  row.script_path = execution.script_path;
+  row.principal = execution.principal;
+  row.document = json::serialize(ToJson(execution, 0));
+  return row;
+}
+
+Result<PreparedRun> Prepare(Context& context, RunRequest request, std::string id) {
   PreparedRun run;
-  const std::string id = MakeId("exec", context.clock().Now());
+  if (id.empty()) id = MakeId("exec", context.clock().Now());
   run.admitted = TRY(Admit(&request, id, context.workspace(), context.config()));
   run.admitted.spec.demands = TRY(DemandsOf(context, request.require_level));
   run.request = std::move(request);
@@ -427,25 +469,6 @@ Result<PreparedRun> Prepare(Context& context, RunRequest request) {
 
 Result<Execution> Execute(Context& context, PreparedRun run, const RunObserver& observer) {
   return Run(context, std::move(run), observer).Go();
-}
-
-Result<bool> Cancel(Context& context, const std::string& id) {
-  TRY(context.store().GetExecution(id));
-  if (!TRY(CancelSocket::Ask(context.run_dir(), id))) return false;
-  // It may have ended by itself in the same moment.
-  const ExecutionRow row = TRY(context.store().GetExecution(id));
-  return row.status == "cancelled";
-}
-
-Result<std::vector<std::string>> FinishAbandoned(Context& context) {
-  std::vector<std::string> finished;
-  for (const ExecutionRow& row : TRY(context.store().RunningExecutions())) {
-    if (TRY(CancelSocket::IsAlive(context.run_dir(), row.id))) continue;
-    TRY(MarkInterrupted(context, row));
-    TRY(CancelSocket::Remove(context.run_dir(), row.id));
-    finished.push_back(row.id);
-  }
-  return finished;
 }
 
 }  // namespace bailiff

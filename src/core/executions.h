@@ -1,11 +1,13 @@
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "core/admission.h"
+#include "core/cancel_socket.h"
 #include "core/context.h"
 #include "core/documents.h"
 #include "core/request.h"
@@ -22,11 +24,13 @@ struct PreparedRun {
   RunPipes pipes;
   std::int64_t started_ns = 0;             // Changes of others since then are conflicts.
   std::optional<std::int64_t> base_epoch;  // Known where the database was open by then.
+  std::optional<CancelSocket> claim{};     // Of one that was queued and is taken from there.
 };
 
 // Needs neither the database nor the ledger; on a file system whose times do not tell what changed
 // they are to be open already. Errors: those of Admit(); kIo.
-Result<PreparedRun> Prepare(Context& context, RunRequest request);
+// `id`: of an execution that is known already; empty: a new one.
+Result<PreparedRun> Prepare(Context& context, RunRequest request, std::string id = "");
 
 // Runs one script or command in its sandbox, decides what becomes of its changes, and records all
 // of it. Blocks until all that is done.
@@ -37,6 +41,11 @@ Result<PreparedRun> Prepare(Context& context, RunRequest request);
 // Errors: kResourceExhausted when too much is held already; those of the ledger and the store,
 //         without which nothing runs.
 Result<Execution> Execute(Context& context, PreparedRun run, const RunObserver& observer);
+
+// An execution as it is before it has run, what the ledger says of it, and its row.
+Execution DescribeRun(const Context& context, const RunRequest& request, const Admitted& admitted);
+boost::json::object AboutSubmission(const Execution& execution, const RunRequest& request);
+ExecutionRow RowOf(const Execution& execution);
 
 // Ends a running execution, whichever process runs it, and waits until it has ended. False when it
 // was not running (any more). Errors: kNotFound.

@@ -22,12 +22,16 @@ inline constexpr std::int64_t kFilesMax = 1'000'000;
 inline constexpr std::int64_t kOutputBytesMax = 1LL << 30;
 inline constexpr std::size_t kScriptBytesMax = 16UL << 20;
 
+// Of a script that is given as text.
+enum class Language : std::uint8_t { kByShebang, kPython, kBash };
+
 // What someone asked to have run: the options of `run` and `exec`, not yet checked.
 struct RunRequest {
   // Exactly one of these three.
-  std::string script;                // A path in the workspace; a leading '/' is its root.
-  std::optional<std::string> code;   // The text of a script.
-  std::vector<std::string> command;  // Any command.
+  std::string script;                        // A path in the workspace; a leading '/' is its root.
+  std::optional<std::string> code;           // The text of a script.
+  std::vector<std::string> command;          // Any command.
+  Language language = Language::kByShebang;  // Python, unless its "#!" line names a shell.
 
   std::vector<std::string> args;  // Of the script.
   std::string case_name;

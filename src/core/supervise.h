@@ -13,12 +13,16 @@
 
 namespace bailiff {
 
+struct Execution;
+
 enum class Stream : std::uint8_t { kOut, kErr };
 
 // What a caller wants to see of a run while it goes on.
 struct RunObserver {
   // Each piece of output, as it comes. All of it, also what is above the limit of what is kept.
   std::function<void(Stream, std::string_view)> output;
+  // When the execution has started, has changes that were decided on, and has ended.
+  std::function<void(const Execution&)> progress{};
   // Readable or closed at its other end: the run is to be cancelled. May be invalid.
   const Fd* stop = nullptr;
 };

@@ -155,6 +155,10 @@ Result<Store> Store::Open(const std::string& path) {
 
 Status Store::InsertExecution(const ExecutionRow& row) {
   const Unsynced unsynced(connection_);
+  return InsertExecutionRow(row);
+}
+
+Status Store::InsertExecutionRow(const ExecutionRow& row) {
   Statement insert = TRY(connection_.Prepare(
       "INSERT INTO executions (id, created_ns, updated_ns, status, case_name, script_path,"
       " principal, owner, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));

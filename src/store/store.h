@@ -125,6 +125,7 @@ class Store {
 
   // Errors: kConflict when there is one with this id.
   Status InsertExecution(const ExecutionRow& row);
+  Status InsertExecutionRow(const ExecutionRow& row);  // Within the caller's transaction.
   // Replaces the state and the document. Errors: kNotFound.
   Status UpdateExecution(const std::string& id, std::string_view status, std::string_view document,
                          std::int64_t now_ns);
