@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
-#include <map>
 #include <utility>
 
 #include "base/bytes.h"
@@ -22,6 +22,9 @@ namespace bailiff {
 namespace {
 
 namespace json = boost::json;
+
+constexpr std::size_t kSecondsWidth = 19;  // Of a timestamp up to its seconds.
+constexpr std::size_t kDigestShown = 16;
 
 std::string ShortTime(std::int64_t nanos) {
   std::string time = FormatTimestamp(WallTime(std::chrono::nanoseconds(nanos)));
@@ -126,28 +129,12 @@ std::string ExecutionText(const json::value& document) {
   return text;
 }
 
-json::object ChangesDocument(const ProposalRow& row, const ChangeSet& set) {
-  json::object document = ProposalToJson(row);
-  json::array changes;
-  for (const Change& change : set.changes) {
-    const bool is_protected =
-        IsProtected(change.path) || (!change.from.empty() && IsProtected(change.from));
-    changes.push_back(ToJson(change, is_protected));
-  }
-  document["changes"] = std::move(changes);
-  return document;
-}
-
 Result<int> Changes(Session& session, Context& context, const std::string& prefix) {
   const std::string id = TRY(ResolveId(context, prefix));
   const Result<ProposalRow> row = context.store().GetProposal(id);
   if (!row.ok()) {
     if (row.error().code() != ErrorCode::kNotFound) return row.error();
-    json::object document;
-    document["id"] = id;
-    document["state"] = "none";
-    document["changes"] = json::array();
-    session.Answer(document, "no changes\n");
+    session.Answer(TRY(ChangesOf(context, id)), "no changes\n");
     return 0;
   }
   const ChangeSet set = TRY(Decode(row.value().change_set));
@@ -162,64 +149,28 @@ Result<int> Changes(Session& session, Context& context, const std::string& prefi
   for (const PathProblem& problem : problems.conflicts) {
     text += "conflict  " + QuotePath(problem.path) + ": " + Safe(problem.reason) + "\n";
   }
-  session.Answer(ChangesDocument(row.value(), set), text);
+  session.Answer(TRY(ChangesOf(context, id)), text);
   return 0;
 }
 
-// What history tells of one change beside the change itself: which run it was, and who let it in.
-struct Origin {
-  json::value document;
-  ProposalRow proposal;
-};
-
-class Origins {
- public:
-  explicit Origins(Context& context) : context_(context) {}
-
-  Result<const Origin*> Of(const std::string& id) {
-    const auto known = origins_.find(id);
-    if (known != origins_.end()) return &known->second;
-    Origin origin;
-    origin.proposal = TRY(context_.store().GetProposal(id));
-    const Result<ExecutionRow> row = context_.store().GetExecution(id);
-    if (row.ok()) origin.document = ParseDocument(row.value().document);
-    return &origins_.emplace(id, std::move(origin)).first->second;
+std::string EventText(const json::object& event) {
+  const std::string sha256 = TextOf(event, {"sha256"});
+  const std::string script = TextOf(event, {"script_path"});
+  std::string time = TextOf(event, {"timestamp"}).substr(0, kSecondsWidth);
+  std::replace(time.begin(), time.end(), 'T', ' ');
+  std::string text =
+      fmt::format("{}  {:<8} {}", time, TextOf(event, {"op"}), QuotePath(GetBytes(event, "path")));
+  if (TextOf(event, {"op"}) == "move") text += " (from " + QuotePath(GetBytes(event, "from")) + ")";
+  text += "\n    " + TextOf(event, {"id"});
+  if (!script.empty()) {
+    text += fmt::format("  {} sha256 {}", Safe(script),
+                        TextOf(event, {"script_sha256"}).substr(0, kDigestShown));
   }
-
- private:
-  Context& context_;
-  std::map<std::string, Origin> origins_;
-};
-
-void AddEvent(const HistoryRow& row, const std::string& path_then, const Origin& origin,
-              json::array* array, std::string* text) {
-  const std::string script = TextOf(origin.document, {"script_path"});
-  const std::string sha256 = TextOf(origin.document, {"script_sha256"});
-  json::object object;
-  object["timestamp"] = FormatTimestamp(WallTime(std::chrono::nanoseconds(row.at_ns)));
-  object["op"] = row.op;
-  object["type"] = row.type;
-  PutBytes(&object, "path", row.path);
-  if (!row.from_path.empty()) PutBytes(&object, "from", row.from_path);
-  PutBytes(&object, "path_then", path_then);
-  object["sha256"] = row.sha256.empty() ? json::value() : json::value(ToHex(row.sha256));
-  object["id"] = row.proposal_id;
-  object["epoch"] = row.epoch;
-  object["script_path"] = script.empty() ? json::value() : json::value(script);
-  object["script_sha256"] = sha256.empty() ? json::value() : json::value(sha256);
-  object["principal"] = TextOf(origin.document, {"principal"});
-  object["approved_by"] = origin.proposal.decided_by;
-  if (!origin.proposal.origin.empty()) object["rolls_back"] = origin.proposal.origin;
-  array->push_back(std::move(object));
-
-  *text += fmt::format("{}  {:<8} {}", ShortTime(row.at_ns), row.op, QuotePath(row.path));
-  if (row.op == "move") *text += " (from " + QuotePath(row.from_path) + ")";
-  *text += fmt::format("\n    {}", row.proposal_id);
-  if (!script.empty()) *text += fmt::format("  {} sha256 {}", Safe(script), sha256.substr(0, 16));
-  if (!origin.proposal.origin.empty()) *text += "  rolls back " + origin.proposal.origin;
-  *text += "  approved by " + Safe(origin.proposal.decided_by);
-  if (!row.sha256.empty()) *text += "  content sha256 " + ToHex(row.sha256).substr(0, 16);
-  *text += "\n";
+  const std::string origin = TextOf(event, {"rolls_back"});
+  if (!origin.empty()) text += "  rolls back " + origin;
+  text += "  approved by " + Safe(TextOf(event, {"approved_by"}));
+  if (!sha256.empty()) text += "  content sha256 " + sha256.substr(0, kDigestShown);
+  return text + "\n";
 }
 
 Result<int> History(Session& session, Context& context, const std::string& given,
@@ -227,27 +178,12 @@ Result<int> History(Session& session, Context& context, const std::string& given
   const std::int64_t limit = TRY(ParseCount(limit_text, kStoreRowsMax));
   Result<std::string> path = NormalizePath(given);
   if (!path.ok()) return std::move(path).error().WithContext("path '" + given + "'");
-  Origins origins(context);
-  json::array array;
+  const json::object document = TRY(HistoryOf(context, path.value(), limit));
   std::string text;
-  const bool folder =
-      path.value().empty() || OpenDirBeneath(context.workspace().root(), path.value()).ok();
-  std::vector<PathEvent> events;
-  if (!folder) events = TRY(context.store().PathHistory(path.value(), limit));
-  if (events.empty()) {
-    for (HistoryRow& row : TRY(context.store().FolderHistory(path.value(), limit))) {
-      std::string then = row.path;
-      events.push_back({std::move(row), std::move(then)});
-    }
-  }
-  for (const PathEvent& event : events) {
-    const Origin* origin = TRY(origins.Of(event.row.proposal_id));
-    AddEvent(event.row, event.path_then, *origin, &array, &text);
+  for (const json::value& event : document.at("events").as_array()) {
+    text += EventText(event.as_object());
   }
   if (text.empty()) text = "no change to this path was committed through Bailiff\n";
-  json::object document;
-  PutBytes(&document, "path", path.value());
-  document["events"] = std::move(array);
   session.Answer(document, text);
   return 0;
 }

@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 
+#include <boost/json.hpp>
+#include <map>
 #include <memory>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "base/bytes.h"
+#include "base/units.h"
 #include "changeset/diff.h"
 #include "core/clerks.h"
 #include "core/documents.h"
@@ -16,6 +20,8 @@
 
 namespace bailiff {
 namespace {
+
+namespace json = boost::json;
 
 constexpr std::size_t kNamedMax = 5;
 
@@ -100,6 +106,66 @@ Result<DiffSources> SourcesFor(Context& context, const ProposalRow& row) {
   CheckFailed("ProposalState out of range", __FILE__, __LINE__);
 }
 
+Result<Fd> OpenKeptOutput(const Context& context, const std::string& id, Stream stream) {
+  const std::string name = id + (stream == Stream::kOut ? ".stdout" : ".stderr");
+  const Entry entry{TRY(OpenDirBeneath(context.output_dir(), ".")), name};
+  return OpenEntry(entry, O_RDONLY);
+}
+
+// What history tells of one change beside the change itself: which run it was, and who let it in.
+struct Origin {
+  json::object document;
+  ProposalRow proposal;
+};
+
+class Origins {
+ public:
+  explicit Origins(Context& context) : context_(context) {}
+
+  Result<const Origin*> Of(const std::string& id) {
+    const auto known = origins_.find(id);
+    if (known != origins_.end()) return &known->second;
+    Origin origin;
+    origin.proposal = TRY(context_.store().GetProposal(id));
+    const Result<ExecutionRow> row = context_.store().GetExecution(id);
+    boost::system::error_code error;
+    if (row.ok()) {
+      const json::value document = json::parse(row.value().document, error);
+      if (!error && document.is_object()) origin.document = document.as_object();
+    }
+    return &origins_.emplace(id, std::move(origin)).first->second;
+  }
+
+ private:
+  Context& context_;
+  std::map<std::string, Origin> origins_;
+};
+
+json::value MemberOf(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  return value == nullptr ? json::value() : *value;
+}
+
+json::object EventToJson(const PathEvent& event, const Origin& origin) {
+  const HistoryRow& row = event.row;
+  json::object object;
+  object["timestamp"] = FormatTimestamp(WallTime(std::chrono::nanoseconds(row.at_ns)));
+  object["op"] = row.op;
+  object["type"] = row.type;
+  PutBytes(&object, "path", row.path);
+  if (!row.from_path.empty()) PutBytes(&object, "from", row.from_path);
+  PutBytes(&object, "path_then", event.path_then);
+  object["sha256"] = row.sha256.empty() ? json::value() : json::value(ToHex(row.sha256));
+  object["id"] = row.proposal_id;
+  object["epoch"] = row.epoch;
+  object["script_path"] = MemberOf(origin.document, "script_path");
+  object["script_sha256"] = MemberOf(origin.document, "script_sha256");
+  object["principal"] = origin.proposal.created_by;
+  object["approved_by"] = origin.proposal.decided_by;
+  if (!origin.proposal.origin.empty()) object["rolls_back"] = origin.proposal.origin;
+  return object;
+}
+
 }  // namespace
 
 Result<std::string> ResolveId(Context& context, const std::string& text) {
@@ -130,10 +196,92 @@ Result<std::string> DiffOf(Context& context, const std::string& id,
   return RenderDiff(set, sources, options);
 }
 
+Result<json::object> ChangesOf(Context& context, const std::string& id) {
+  const Result<ProposalRow> row = context.store().GetProposal(id);
+  if (!row.ok()) {
+    if (row.error().code() != ErrorCode::kNotFound) return row.error();
+    TRY(context.store().GetExecution(id));
+    json::object document;
+    document["id"] = id;
+    document["state"] = "none";
+    document["changes"] = json::array();
+    return document;
+  }
+  json::object document = ProposalToJson(row.value());
+  json::array changes;
+  for (const Change& change : TRY(Decode(row.value().change_set)).changes) {
+    const bool is_protected =
+        IsProtected(change.path) || (!change.from.empty() && IsProtected(change.from));
+    changes.push_back(ToJson(change, is_protected));
+  }
+  document["changes"] = std::move(changes);
+  return document;
+}
+
+Result<std::string> FileOf(Context& context, const std::string& id, const std::string& path,
+                           std::size_t bytes_max) {
+  const ProposalRow row = TRY(context.store().GetProposal(id));
+  const DiffSources sources = TRY(SourcesFor(context, row));
+  const ChangeSet set = TRY(Decode(row.change_set));
+  for (const Change& change : set.changes) {
+    const bool brings = change.path == path && change.type == EntryType::kFile &&
+                        (change.op == ChangeOp::kCreate || change.op == ChangeOp::kModify);
+    if (!brings) continue;
+    if (change.size > static_cast<std::int64_t>(bytes_max)) {
+      return Error(
+          ErrorCode::kResourceExhausted,
+          id + ": the file is larger than " + FormatSize(static_cast<std::int64_t>(bytes_max)));
+    }
+    std::optional<std::string> bytes = TRY(sources.new_content(change, bytes_max));
+    if (bytes.has_value()) return std::move(*bytes);
+    return Error(ErrorCode::kNotFound, id + ": the content of this file is no longer kept");
+  }
+  return Error(ErrorCode::kNotFound, id + ": brings no file with this path");
+}
+
+Result<json::object> HistoryOf(Context& context, const std::string& path, std::int64_t limit) {
+  const bool folder = path.empty() || OpenDirBeneath(context.workspace().root(), path).ok();
+  std::vector<PathEvent> events;
+  if (!folder) events = TRY(context.store().PathHistory(path, limit));
+  if (events.empty()) {
+    for (HistoryRow& row : TRY(context.store().FolderHistory(path, limit))) {
+      std::string then = row.path;
+      events.push_back({std::move(row), std::move(then)});
+    }
+  }
+  Origins origins(context);
+  json::array array;
+  for (const PathEvent& event : events) {
+    array.push_back(EventToJson(event, *TRY(origins.Of(event.row.proposal_id))));
+  }
+  json::object document;
+  PutBytes(&document, "path", path);
+  document["events"] = std::move(array);
+  return document;
+}
+
+Result<std::int64_t> KeptOutputSize(const Context& context, const std::string& id, Stream stream) {
+  const Result<Fd> file = OpenKeptOutput(context, id, stream);
+  if (!file.ok()) {
+    if (file.error().code() == ErrorCode::kNotFound) return 0;
+    return file.error();
+  }
+  const struct stat st = TRY(Stat(file.value()));
+  return static_cast<std::int64_t>(st.st_size);
+}
+
+Result<std::string> ReadKeptOutput(const Context& context, const std::string& id, Stream stream,
+                                   std::int64_t offset, std::size_t bytes_max) {
+  const Result<Fd> file = OpenKeptOutput(context, id, stream);
+  if (!file.ok()) {
+    if (file.error().code() == ErrorCode::kNotFound) return std::string();
+    return file.error();
+  }
+  return ReadAt(file.value(), offset, bytes_max);
+}
+
 Result<std::string> KeptOutputOf(const Context& context, const std::string& id, Stream stream) {
-  const std::string name = id + (stream == Stream::kOut ? ".stdout" : ".stderr");
-  const Entry entry{TRY(OpenDirBeneath(context.output_dir(), ".")), name};
-  const Result<Fd> file = OpenEntry(entry, O_RDONLY);
+  const Result<Fd> file = OpenKeptOutput(context, id, stream);
   if (!file.ok()) {
     if (file.error().code() == ErrorCode::kNotFound) return std::string();
     return file.error();

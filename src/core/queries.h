@@ -1,5 +1,7 @@
 #pragma once
 
+#include <boost/json/object.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -20,6 +22,27 @@ Result<std::string> ResolveId(Context& context, const std::string& text);
 // `path`: only changes at, below, or from there. Errors: kNotFound.
 Result<std::string> DiffOf(Context& context, const std::string& id,
                            const std::optional<std::string>& path);
+
+// The document of `changes ID`: the proposal, with every change. Errors: kNotFound when there is no
+// such execution or proposal.
+Result<boost::json::object> ChangesOf(Context& context, const std::string& id);
+
+// What `path` will hold, or holds, by a change set that is not dropped: the whole file, or
+// kNotFound where the change set brings nothing there. Errors: kResourceExhausted when it is larger
+// than `bytes_max`; kConflict when it is no longer what the change set says.
+Result<std::string> FileOf(Context& context, const std::string& id, const std::string& path,
+                           std::size_t bytes_max);
+
+// The document of `history [PATH]`: "path" and "events", newest first. `path` as NormalizePath()
+// gives it.
+Result<boost::json::object> HistoryOf(Context& context, const std::string& path,
+                                      std::int64_t limit);
+
+// Of the kept bytes of one stream: how many there are, and those from `offset`, at most
+// `bytes_max`. They grow while the execution runs.
+Result<std::int64_t> KeptOutputSize(const Context& context, const std::string& id, Stream stream);
+Result<std::string> ReadKeptOutput(const Context& context, const std::string& id, Stream stream,
+                                   std::int64_t offset, std::size_t bytes_max);
 
 // Kept bytes of one stream; empty when there are none.
 Result<std::string> KeptOutputOf(const Context& context, const std::string& id, Stream stream);

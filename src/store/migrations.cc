@@ -80,6 +80,9 @@ CREATE INDEX executions_by_time ON executions (created_ns);
 
 ALTER TABLE proposals ADD COLUMN created_by TEXT NOT NULL DEFAULT '';
 ALTER TABLE proposals ADD COLUMN case_name TEXT NOT NULL DEFAULT '';
+UPDATE proposals SET
+  created_by = ifnull((SELECT principal FROM executions WHERE executions.id = proposals.id), ''),
+  case_name = ifnull((SELECT case_name FROM executions WHERE executions.id = proposals.id), '');
 
 CREATE TABLE queue (
   seq          INTEGER PRIMARY KEY AUTOINCREMENT,
