@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "api/serve.h"
 #include "cli/cli.h"
 
 namespace {
@@ -33,6 +34,10 @@ int main(int argc, char** argv) {
   surroundings.workspace = Variable("BAILIFF_WORKSPACE");
   surroundings.state = Variable("BAILIFF_STATE");
   surroundings.state_home = StateHome();
+  surroundings.listen_pid = Variable("LISTEN_PID");
+  surroundings.listen_fds = Variable("LISTEN_FDS");
+  surroundings.notify_socket = Variable("NOTIFY_SOCKET");
+  surroundings.serve = bailiff::Serve;
   try {
     return bailiff::RunCommandLine(surroundings);
   } catch (const std::exception& error) {

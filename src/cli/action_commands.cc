@@ -32,21 +32,6 @@ int ExitStatusOf(const Action& action) {
   CheckFailed("Action::Result out of range", __FILE__, __LINE__);
 }
 
-json::object ToJson(const Action& action) {
-  json::object document;
-  document["id"] = action.id;
-  document["done"] = action.result == Action::Result::kDone;
-  document["state"] = Name(action.state);
-  document["error"] =
-      action.message.empty() ? json::value() : json::value(ToUtf8Lossy(action.message));
-  document["conflicts"] = ToJson(action.problems);
-  json::array warnings;
-  if (!action.warning.empty()) warnings.emplace_back(ToUtf8Lossy(action.warning));
-  document["warnings"] = std::move(warnings);
-  if (action.decision.has_value()) document["decision"] = ToJson(*action.decision);
-  return document;
-}
-
 int AnswerAction(const Session& session, const Action& action, std::string text) {
   if (action.result != Action::Result::kDone) {
     text = action.message.empty() ? action.id + ": " + std::string(Name(action.state))

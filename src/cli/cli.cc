@@ -14,6 +14,7 @@
 #include "cli/doctor_command.h"
 #include "cli/query_commands.h"
 #include "cli/run_command.h"
+#include "cli/serve_command.h"
 #include "cli/session.h"
 #include "core/probe.h"
 
@@ -36,6 +37,7 @@ class CommandLine {
     AddQueryCommands();
     AddActionCommands();
     AddAuditCommands();
+    AddServe();
     AddOtherCommands();
   }
 
@@ -222,6 +224,24 @@ class CommandLine {
                    "A signed checkpoint, to keep elsewhere");
   }
 
+  void AddServe() {
+    CLI::App* serve = Command("serve", "Serve the workspace over HTTP",
+                              [this] { return ServeCommand(session_, serve_); });
+    const auto text = [serve](const char* name, std::string* value, const char* help) {
+      serve->add_option(name, *value, help)->capture_default_str();
+    };
+    serve->add_option("--listen", serve_.listen, "HOST:PORT, any number; else 127.0.0.1:8124");
+    serve->add_flag("--no-tcp", serve_.no_tcp, "Only the unix socket");
+    text("--socket", &serve_.socket, "The unix socket, if not 'socket' in the state directory");
+    text("--certificate", &serve_.certificate, "PEM file, for TLS");
+    text("--key", &serve_.key, "PEM file of its key");
+    serve->add_option("--allow-host", serve_.allowed_hosts, "Also answer to this Host: name:port");
+    text("--workers", &serve_.workers, "Executions at once; 0: one for each processor, at least 2");
+    text("--queue", &serve_.queue, "Executions that may wait");
+    text("--body", &serve_.body, "Bytes of one request");
+    text("--on-stop", &serve_.on_stop, "finish or cancel what runs when it is stopped");
+  }
+
   void AddOtherCommands() {
     Command("doctor", "What this host can enforce, proved by trying",
             [this] { return DoctorCommand(session_); });
@@ -252,6 +272,7 @@ class CommandLine {
   ListOptions list_;
   LogsOptions logs_;
   InitCommandOptions init_;
+  ServeCommandOptions serve_;
   AuditVerifyOptions verify_;
   AuditShowOptions audit_show_;
   std::string id_;

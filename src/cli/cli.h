@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "core/serve_options.h"
+
 namespace bailiff {
 
 // What the process was started with. Only main.cc reads the environment.
@@ -12,6 +14,10 @@ struct Surroundings {
   std::string workspace;               // $BAILIFF_WORKSPACE
   std::string state;                   // $BAILIFF_STATE
   std::string state_home;              // Where a user's state goes: absolute.
+  std::string listen_pid;              // $LISTEN_PID, $LISTEN_FDS, $NOTIFY_SOCKET: of systemd.
+  std::string listen_fds;
+  std::string notify_socket;
+  ServeFunction serve = nullptr;  // What `serve` does.
 };
 
 // Exit statuses of Bailiff's own, beside the script's (docs/cli.md).

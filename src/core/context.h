@@ -45,6 +45,7 @@ class Context {
   const Workspace& workspace() const { return workspace_; }
   const Config& config() const { return config_; }
   const Fd& state_dir() const { return state_dir_; }
+  const std::string& state_path() const { return state_path_; }
   const Fd& run_dir() const { return run_dir_; }        // Sockets of running executions.
   const Fd& output_dir() const { return output_dir_; }  // Kept output, <id>.stdout and .stderr.
   const Fd& ledger_dir() const { return ledger_dir_; }

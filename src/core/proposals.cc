@@ -327,6 +327,21 @@ Result<Action> RollBack(Context& context, const std::string& id,
   return action;
 }
 
+json::object ToJson(const Action& action) {
+  json::object document;
+  document["id"] = action.id;
+  document["done"] = action.result == Action::Result::kDone;
+  document["state"] = Name(action.state);
+  document["error"] =
+      action.message.empty() ? json::value() : json::value(ToUtf8Lossy(action.message));
+  document["conflicts"] = ToJson(action.problems);
+  json::array warnings;
+  if (!action.warning.empty()) warnings.emplace_back(ToUtf8Lossy(action.warning));
+  document["warnings"] = std::move(warnings);
+  if (action.decision.has_value()) document["decision"] = ToJson(*action.decision);
+  return document;
+}
+
 Result<ChangeSet> LoadChangeSet(Context& context, const std::string& id) {
   const ProposalRow row = TRY(context.store().GetProposal(id));
   return Decode(row.change_set);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -57,6 +58,9 @@ struct Action {
   std::vector<PathProblem> problems;
   std::optional<Decision> decision;  // Of a rollback.
 };
+
+// {"id", "done", "state", "error", "conflicts", "warnings", "decision"?}
+boost::json::object ToJson(const Action& action);
 
 // Commits a held change set, byte for byte as it was decided. `digest` ("sha256:<hex>", or a prefix
 // of at least 8 digits; empty: any) must be its digest. Errors: kNotFound; those of Propose().

@@ -112,6 +112,13 @@ Result<Fd> OpenKeptOutput(const Context& context, const std::string& id, Stream 
   return OpenEntry(entry, O_RDONLY);
 }
 
+// What the store keeps is our own; what is damaged is shown as empty.
+json::object ParseObject(const std::string& text) {
+  boost::system::error_code error;
+  const json::value value = json::parse(text, error);
+  return !error && value.is_object() ? value.as_object() : json::object();
+}
+
 // What history tells of one change beside the change itself: which run it was, and who let it in.
 struct Origin {
   json::object document;
@@ -128,11 +135,7 @@ class Origins {
     Origin origin;
     origin.proposal = TRY(context_.store().GetProposal(id));
     const Result<ExecutionRow> row = context_.store().GetExecution(id);
-    boost::system::error_code error;
-    if (row.ok()) {
-      const json::value document = json::parse(row.value().document, error);
-      if (!error && document.is_object()) origin.document = document.as_object();
-    }
+    if (row.ok()) origin.document = ParseObject(row.value().document);
     return &origins_.emplace(id, std::move(origin)).first->second;
   }
 
@@ -178,6 +181,61 @@ Result<std::string> ResolveId(Context& context, const std::string& text) {
   std::string message = "'" + text + "' is the beginning of several ids:";
   for (std::size_t i = 0; i < ids.size() && i < kNamedMax; ++i) message += " " + ids[i];
   return Error(ErrorCode::kInvalidArgument, message + "; write more of it");
+}
+
+Status MaySee(Context& context, const std::string& id) {
+  const Error hidden(ErrorCode::kNotFound, "there is no execution, plan or change set '" +
+                                               EscapeForTerminal(id, Lines::kSingle) + "'");
+  const Result<ExecutionRow> execution = context.store().GetExecution(id);
+  if (execution.ok()) {
+    const ExecutionRow& row = execution.value();
+    return CanSee(context.actor(), row.case_name, row.principal) ? Ok() : Status(hidden);
+  }
+  if (execution.error().code() != ErrorCode::kNotFound) return execution.error();
+  const Result<ProposalRow> proposal = context.store().GetProposal(id);
+  if (!proposal.ok()) {
+    return proposal.error().code() == ErrorCode::kNotFound ? hidden : proposal.error();
+  }
+  const ProposalRow& row = proposal.value();
+  return CanSee(context.actor(), row.case_name, row.created_by) ? Ok() : Status(hidden);
+}
+
+Status MaySeePath(Context& context, const std::string& path) {
+  const std::optional<std::vector<std::string>>& cases = context.actor().cases;
+  if (!cases.has_value()) return Ok();
+  const auto is_within = [&](const std::string& folder) {
+    return path == folder || IsBelow(path, folder);
+  };
+  bool seen = is_within("Tools");
+  for (const std::string& name : *cases) seen = seen || is_within("projects/" + name);
+  if (seen) return Ok();
+  return Error(ErrorCode::kNotFound,
+               "path '" + EscapeForTerminal(path, Lines::kSingle) +
+                   "': is not within what you see: Tools/ and the cases of your token");
+}
+
+Result<Page> ExecutionsPage(Context& context, ExecutionFilter filter) {
+  filter.sight = SightOf(context.actor());
+  const std::int64_t limit = filter.limit;
+  const std::vector<ExecutionRow> rows = TRY(context.store().ListExecutions(filter));
+  Page page;
+  for (const ExecutionRow& row : rows) page.documents.push_back(ParseObject(row.document));
+  if (static_cast<std::int64_t>(rows.size()) == limit) page.next = rows.back().seq;
+  return page;
+}
+
+Result<Page> ProposalsPage(Context& context, ProposalFilter filter) {
+  filter.sight = SightOf(context.actor());
+  const std::int64_t limit = filter.limit;
+  const std::vector<ProposalRow> rows = TRY(context.store().ListProposals(filter));
+  Page page;
+  for (const ProposalRow& row : rows) page.documents.push_back(ProposalToJson(row));
+  if (static_cast<std::int64_t>(rows.size()) == limit) page.next = rows.back().seq;
+  return page;
+}
+
+Result<json::object> ExecutionDocument(Context& context, const std::string& id) {
+  return ParseObject(TRY(context.store().GetExecution(id)).document);
 }
 
 Result<std::string> DiffOf(Context& context, const std::string& id,

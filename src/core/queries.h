@@ -1,5 +1,6 @@
 #pragma once
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <optional>
@@ -16,6 +17,25 @@ namespace bailiff {
 // The whole id that `text` is, or is the beginning of.
 // Errors: kNotFound; kInvalidArgument when several begin so, naming them.
 Result<std::string> ResolveId(Context& context, const std::string& text);
+
+// Whether there is an execution, plan or proposal with this id that the context's actor may know
+// of. Errors: kNotFound, with the same words for what is not there and what may not be seen.
+Status MaySee(Context& context, const std::string& id);
+
+// The same for a path of the workspace: a principal that is limited to cases sees those and Tools/.
+Status MaySeePath(Context& context, const std::string& path);
+
+// The documents of executions that the context's actor may know of, newest first, and where the
+// next page begins.
+struct Page {
+  boost::json::array documents;
+  std::int64_t next = 0;  // `before_seq` of the next one; 0: this is the last.
+};
+Result<Page> ExecutionsPage(Context& context, ExecutionFilter filter);
+Result<Page> ProposalsPage(Context& context, ProposalFilter filter);
+
+// The execution document as it is now. Errors: kNotFound.
+Result<boost::json::object> ExecutionDocument(Context& context, const std::string& id);
 
 // A change set as a reviewer reads it (changeset/diff.h). Of a committed one, old content comes
 // from what the commit put aside, for as long as it is kept; of a dropped one there is none.

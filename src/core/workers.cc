@@ -33,6 +33,7 @@ Workers::Workers(std::vector<std::unique_ptr<Context>> contexts, Live* live,
 
 Workers::~Workers() {
   Stop(Running::kCancel);
+  Wait();
 }
 
 void Workers::Notify() {
@@ -54,6 +55,9 @@ void Workers::Stop(Running running) {
     const std::uint64_t one = 1;
     CHECK(::write(worker->stop.get(), &one, sizeof(one)) == sizeof(one));
   }
+}
+
+void Workers::Wait() {
   for (const std::unique_ptr<Worker>& worker : workers_) {
     if (worker->thread.joinable()) worker->thread.join();
   }

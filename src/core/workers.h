@@ -22,14 +22,16 @@ class Workers {
   // `log` is told, in a line, what no execution can tell: from any of the threads.
   Workers(std::vector<std::unique_ptr<Context>> contexts, Live* live,
           std::function<void(const std::string&)> log);
-  ~Workers();  // Stop(kCancel).
+  ~Workers();  // Stop(kCancel) and Wait().
 
   // Something was queued, or the queue goes on.
   void Notify();
 
-  // No further execution is taken; those that run end by themselves or are cancelled. Waits.
+  // No further execution is taken; those that run end by themselves or are cancelled. From any
+  // thread. Wait() returns when all have ended after that.
   enum class Running : std::uint8_t { kFinish, kCancel };
   void Stop(Running running);
+  void Wait();
 
   std::size_t busy() const { return busy_; }
   std::size_t size() const { return workers_.size(); }

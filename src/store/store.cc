@@ -70,6 +70,15 @@ Result<std::vector<ExecutionRow>> ReadExecutions(Statement* statement) {
   }
 }
 
+Result<std::map<std::string, std::int64_t>> ReadCounts(Statement statement) {
+  std::map<std::string, std::int64_t> counts;
+  for (;;) {
+    const bool has_row = TRY(statement.Step());
+    if (!has_row) return counts;
+    counts[statement.Bytes(0)] = statement.Int(1);
+  }
+}
+
 Result<ProposalKind> ParseKind(std::string_view name) {
   using enum ProposalKind;
   for (const ProposalKind kind : {kExecution, kPlan, kRollback}) {
@@ -221,6 +230,16 @@ Result<std::vector<ExecutionRow>> Store::RunningExecutions() {
       " document FROM executions WHERE status IN ('queued', 'running') ORDER BY seq LIMIT ?1"));
   select.Bind(1, kStoreRowsMax);
   return ReadExecutions(&select);
+}
+
+Result<std::map<std::string, std::int64_t>> Store::CountExecutions() {
+  return ReadCounts(
+      TRY(connection_.Prepare("SELECT status, count(*) FROM executions GROUP BY status")));
+}
+
+Result<std::map<std::string, std::int64_t>> Store::CountProposals() {
+  return ReadCounts(
+      TRY(connection_.Prepare("SELECT state, count(*) FROM proposals GROUP BY state")));
 }
 
 Result<std::vector<std::string>> Store::FindByPrefix(std::string_view prefix, std::int64_t limit) {

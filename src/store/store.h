@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -133,6 +134,10 @@ class Store {
   Result<std::vector<ExecutionRow>> ListExecutions(const ExecutionFilter& filter);  // Newest first.
   // Those whose status is "queued" or "running", oldest first.
   Result<std::vector<ExecutionRow>> RunningExecutions();
+
+  // How many there are, by status and by state.
+  Result<std::map<std::string, std::int64_t>> CountExecutions();
+  Result<std::map<std::string, std::int64_t>> CountProposals();
 
   // The ids of executions and proposals that begin so, in order, at most `limit`. An id that is
   // equal to `prefix` is the only one.

@@ -1,0 +1,252 @@
+#include <array>
+#include <boost/json.hpp>
+#include <charconv>
+#include <utility>
+
+#include "api/api.h"
+#include "api/run_answers.h"
+#include "base/bytes.h"
+#include "core/admission.h"
+#include "core/permissions.h"
+#include "core/proposals.h"
+#include "core/queries.h"
+#include "http/problem.h"
+
+namespace bailiff {
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+
+constexpr std::chrono::milliseconds kWaitLock{30'000};
+constexpr std::int64_t kPageDefault = 50;
+constexpr double kPageMax = 500;
+
+// What became of an action: done, or a problem that says why not, with the same members.
+HttpResponse AnswerTo(const Result<Action>& action) {
+  if (!action.ok()) return ProblemOf(action.error());
+  const Action& done = action.value();
+  if (done.result == Action::Result::kDone) return JsonResponse(200, ToJson(done));
+  const bool conflict = done.result == Action::Result::kConflict;
+  HttpResponse response =
+      Problem(409, conflict ? "conflict" : "wrong_state",
+              done.message.empty() ? done.id + ": " + std::string(Name(done.state)) : done.message);
+  json::object body = json::parse(response.body).as_object();
+  for (auto& [key, value] : ToJson(done)) body[key] = std::move(value);
+  response.body = json::serialize(body);
+  return response;
+}
+
+// A string member of a body; `to` stays as it is when there is none. What is wrong, or nothing.
+std::optional<HttpResponse> TakeText(const json::object& body, std::string_view key, bool required,
+                                     std::string* to) {
+  const json::value* value = body.if_contains(key);
+  const std::string field = "/" + std::string(key);
+  if (value == nullptr || value->is_null()) {
+    if (!required) return std::nullopt;
+    return Problem(422, "invalid_argument", "is missing: a string", field);
+  }
+  if (!value->is_string()) return Problem(422, "invalid_argument", "must be a string", field);
+  *to = std::string_view(value->get_string());
+  return std::nullopt;
+}
+
+std::optional<HttpResponse> OnlyKnown(const json::object& body, std::string_view known) {
+  for (const auto& [key, value] : body) {
+    if (std::string_view(key) == known) continue;
+    return Problem(422, "invalid_argument", "is not a known field; known: " + std::string(known),
+                   "/" + ToUtf8Lossy(std::string_view(key)));
+  }
+  return std::nullopt;
+}
+
+asio::awaitable<HttpResponse> Changes(ApiParts* parts, ApiCall call) {
+  const Result<json::object> document = co_await parts->readers->Run(
+      call.actor, [id = call.request.params.at("id")](Context& context) -> Result<json::object> {
+        TRY(MaySee(context, id));
+        return ChangesOf(context, id);
+      });
+  if (!document.ok()) co_return ProblemOf(document.error());
+  co_return JsonResponse(200, document.value());
+}
+
+asio::awaitable<HttpResponse> Diff(ApiParts* parts, ApiCall call) {
+  std::optional<std::string> only;
+  if (const std::string* given = call.Query("path"); given != nullptr && !given->empty()) {
+    Result<std::string> path = NormalizePath(*given);
+    if (!path.ok()) {
+      co_return Problem(422, "invalid_argument", path.error().message(), "query:path");
+    }
+    if (!path.value().empty()) only = std::move(path).value();
+  }
+  Result<std::string> text = co_await parts->readers->Run(
+      call.actor,
+      [id = call.request.params.at("id"), only](Context& context) -> Result<std::string> {
+        TRY(MaySee(context, id));
+        return DiffOf(context, id, only);
+      });
+  if (!text.ok()) co_return ProblemOf(text.error());
+  HttpResponse response;
+  response.headers.emplace_back("Content-Type", "text/plain; charset=utf-8");
+  response.body = ToUtf8Lossy(text.value());
+  co_return response;
+}
+
+asio::awaitable<HttpResponse> ApproveOne(ApiParts* parts, ApiCall call) {
+  std::string digest;
+  if (auto wrong = OnlyKnown(call.body, "digest")) co_return std::move(*wrong);
+  if (auto wrong = TakeText(call.body, "digest", true, &digest)) co_return std::move(*wrong);
+  if (digest.empty()) {
+    co_return Problem(422, "invalid_argument",
+                      "is empty; what is approved is named by its digest (sha256:...)", "/digest");
+  }
+  const Result<Action> action = co_await parts->writers->Run(
+      call.actor, [id = call.request.params.at("id"), digest](Context& context) -> Result<Action> {
+        TRY(MaySee(context, id));
+        return Approve(context, id, digest, kWaitLock);
+      });
+  co_return AnswerTo(action);
+}
+
+asio::awaitable<HttpResponse> RejectOne(ApiParts* parts, ApiCall call) {
+  std::string reason;
+  if (auto wrong = OnlyKnown(call.body, "reason")) co_return std::move(*wrong);
+  if (auto wrong = TakeText(call.body, "reason", false, &reason)) co_return std::move(*wrong);
+  const Result<Action> action = co_await parts->writers->Run(
+      call.actor, [id = call.request.params.at("id"), reason](Context& context) -> Result<Action> {
+        TRY(MaySee(context, id));
+        return Reject(context, id, reason, kWaitLock);
+      });
+  co_return AnswerTo(action);
+}
+
+asio::awaitable<HttpResponse> RollBackOne(ApiParts* parts, ApiCall call) {
+  const Result<Action> action = co_await parts->writers->Run(
+      call.actor, [id = call.request.params.at("id")](Context& context) -> Result<Action> {
+        TRY(MaySee(context, id));
+        return RollBack(context, id, kWaitLock);
+      });
+  co_return AnswerTo(action);
+}
+
+asio::awaitable<HttpResponse> Show(ApiParts* parts, ApiCall call) {
+  const Result<json::object> document = co_await parts->readers->Run(
+      call.actor, [id = call.request.params.at("id")](Context& context) -> Result<json::object> {
+        TRY(MaySee(context, id));
+        return ProposalToJson(TRY(context.store().GetProposal(id)));
+      });
+  if (!document.ok()) co_return ProblemOf(document.error());
+  co_return JsonResponse(200, document.value());
+}
+
+asio::awaitable<HttpResponse> List(ApiParts* parts, ApiCall call) {
+  ProposalFilter filter;
+  filter.limit = kPageDefault;
+  for (const auto& [name, number] :
+       {std::pair{"limit", &filter.limit}, std::pair{"cursor", &filter.before_seq}}) {
+    const std::string* text = call.Query(name);
+    if (text != nullptr) std::from_chars(text->data(), text->data() + text->size(), *number);
+  }
+  if (const std::string* state = call.Query("state")) {
+    const Result<ProposalState> parsed = ParseProposalState(*state);
+    if (parsed.ok()) filter.state = parsed.value();  // The route lists what there is.
+  }
+  Result<Page> page = co_await parts->readers->Run(
+      call.actor, [filter](Context& context) { return ProposalsPage(context, filter); });
+  if (!page.ok()) co_return ProblemOf(page.error());
+  json::object object;
+  object["proposals"] = std::move(page.value().documents);
+  const std::int64_t next = page.value().next;
+  object["next_cursor"] = next == 0 ? json::value() : json::value(std::to_string(next));
+  co_return JsonResponse(200, object);
+}
+
+}  // namespace
+
+std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
+  const auto to = [parts](auto handle) -> ApiHandler {
+    return [parts, handle](ApiCall call) { return handle(parts, std::move(call)); };
+  };
+  std::vector<ApiRoute> routes;
+  struct Kind {
+    std::array<std::string_view, 5> patterns;
+    std::array<std::string_view, 5> names;
+  };
+  const Kind kinds[] = {
+      {{"/v1/executions/{id}/changes", "/v1/executions/{id}/diff", "/v1/executions/{id}/approve",
+        "/v1/executions/{id}/reject", "/v1/executions/{id}/rollback"},
+       {"getChanges", "getDiff", "approveExecution", "rejectExecution", "rollBackExecution"}},
+      {{"/v1/proposals/{id}/changes", "/v1/proposals/{id}/diff", "/v1/proposals/{id}/approve",
+        "/v1/proposals/{id}/reject", "/v1/proposals/{id}/rollback"},
+       {"getProposalChanges", "getProposalDiff", "approveProposal", "rejectProposal",
+        "rollBackProposal"}}};
+  for (const Kind& kind : kinds) {
+    routes.push_back({.method = "GET",
+                      .pattern = kind.patterns[0],
+                      .name = kind.names[0],
+                      .summary = "The change set, a member for each change.",
+                      .response = "Changes",
+                      .failures = {404},
+                      .handler = to(Changes)});
+    routes.push_back({.method = "GET",
+                      .pattern = kind.patterns[1],
+                      .name = kind.names[1],
+                      .summary = "The change set as a readable diff.",
+                      .failures = {404, 409},
+                      .query = {{"path", QueryType::kString, "Only changes there or below."}},
+                      .media = "text/plain",
+                      .handler = to(Diff)});
+    routes.push_back({.method = "POST",
+                      .pattern = kind.patterns[2],
+                      .name = kind.names[2],
+                      .summary = "Commits the held change set that has this digest, byte for byte.",
+                      .least = Role::kReviewer,
+                      .body = ApiRoute::Body::kRequired,
+                      .request = "Approval",
+                      .response = "Action",
+                      .failures = {403, 404, 409, 429},
+                      .handler = to(ApproveOne)});
+    routes.push_back({.method = "POST",
+                      .pattern = kind.patterns[3],
+                      .name = kind.names[3],
+                      .summary = "Drops the held change set. An agent may drop its own.",
+                      .body = ApiRoute::Body::kOptional,
+                      .request = "Rejection",
+                      .response = "Action",
+                      .failures = {403, 404, 409, 429},
+                      .handler = to(RejectOne)});
+    routes.push_back({.method = "POST",
+                      .pattern = kind.patterns[4],
+                      .name = kind.names[4],
+                      .summary = "Undoes the commit by another one, which policy decides on.",
+                      .response = "Action",
+                      .failures = {403, 404, 409, 429},
+                      .handler = to(RollBackOne)});
+  }
+  routes.push_back({.method = "GET",
+                    .pattern = "/v1/proposals/{id}",
+                    .name = "getProposal",
+                    .summary = "One proposal, whoever made it.",
+                    .response = "Proposal",
+                    .failures = {404},
+                    .handler = to(Show)});
+  routes.push_back(
+      {.method = "GET",
+       .pattern = "/v1/proposals",
+       .name = "listProposals",
+       .summary = "Proposals, newest first; state=held for what waits.",
+       .response = "ProposalPage",
+       .query = {{"state",
+                  QueryType::kString,
+                  "Only those in this state.",
+                  0,
+                  0,
+                  {"held", "approved", "committing", "committed", "discarded", "rejected", "denied",
+                   "expired", "conflict", "needs_attention", "rolled_back"}},
+                 {"cursor", QueryType::kInteger, "next_cursor of the page before.", 0, 9e15},
+                 {"limit", QueryType::kInteger, "At most so many.", 1, kPageMax}},
+       .handler = to(List)});
+  return routes;
+}
+
+}  // namespace bailiff
