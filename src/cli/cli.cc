@@ -12,6 +12,7 @@
 #include "cli/action_commands.h"
 #include "cli/audit_commands.h"
 #include "cli/doctor_command.h"
+#include "cli/policy_commands.h"
 #include "cli/query_commands.h"
 #include "cli/run_command.h"
 #include "cli/session.h"
@@ -36,6 +37,7 @@ class CommandLine {
     AddQueryCommands();
     AddActionCommands();
     AddAuditCommands();
+    AddPolicyCommands();
     AddOtherCommands();
   }
 
@@ -220,6 +222,19 @@ class CommandLine {
     show->add_option("--from", audit_show_.from, "First record")->capture_default_str();
     show->add_flag("--checkpoint", audit_show_.checkpoint,
                    "A signed checkpoint, to keep elsewhere");
+  }
+
+  void AddPolicyCommands() {
+    CLI::App* policy = app_.add_subcommand("policy", "The rules that decide");
+    policy->require_subcommand(1);
+    CLI::App* check = policy->add_subcommand("check", "Check a bailiff.toml, and say what it does");
+    AddGlobals(check);
+    check->callback([this] { action_ = [this] { return PolicyCheckCommand(session_, path_); }; });
+    check->add_option("FILE", path_, "The file")->required();
+    CLI::App* test = policy->add_subcommand("test", "What a change set would get now, and why");
+    AddGlobals(test);
+    test->callback([this] { action_ = [this] { return PolicyTestCommand(session_, id_); }; });
+    AddId(test);
   }
 
   void AddOtherCommands() {

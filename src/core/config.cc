@@ -77,7 +77,11 @@ Result<Config> LoadConfig(const std::string& path, ConfigFile presence) {
   for (const auto& [name, section] : TRY(ParseToml(text, path))) {
     const auto* table = section.As<TomlTable>();
     if (table == nullptr) {
-      return Bad(path, name, "is not a section; known: sandbox, retention, records");
+      return Bad(path, name, "is not a section; known: sandbox, retention, records, policy");
+    }
+    if (name == "policy") {
+      config.policy = TRY(Policy::Parse(*table, path));
+      continue;
     }
     for (const auto& [key, value] : *table) {
       const std::string full = name + "." + key;
