@@ -8,7 +8,7 @@ set -euo pipefail
 build=(
   g++ cmake ninja-build ccache make git pkg-config
   libboost1.81-dev libboost-json1.81-dev libsqlite3-dev libssl-dev libseccomp-dev
-  libcli11-dev libtomlplusplus-dev libfmt-dev libgtest-dev libgmock-dev
+  libcli11-dev libtomlplusplus-dev libre2-dev libfmt-dev libgtest-dev libgmock-dev
   python3 python3-pypdf python3-pil
 )
 test=(

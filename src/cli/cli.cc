@@ -12,6 +12,7 @@
 #include "cli/action_commands.h"
 #include "cli/audit_commands.h"
 #include "cli/doctor_command.h"
+#include "cli/policy_commands.h"
 #include "cli/query_commands.h"
 #include "cli/run_command.h"
 #include "cli/serve_command.h"
@@ -38,6 +39,7 @@ class CommandLine {
     AddActionCommands();
     AddAuditCommands();
     AddServe();
+    AddPolicyCommands();
     AddOtherCommands();
   }
 
@@ -240,6 +242,19 @@ class CommandLine {
     text("--queue", &serve_.queue, "Executions that may wait");
     text("--body", &serve_.body, "Bytes of one request");
     text("--on-stop", &serve_.on_stop, "finish or cancel what runs when it is stopped");
+  }
+
+  void AddPolicyCommands() {
+    CLI::App* policy = app_.add_subcommand("policy", "The rules that decide");
+    policy->require_subcommand(1);
+    CLI::App* check = policy->add_subcommand("check", "Check a bailiff.toml, and say what it does");
+    AddGlobals(check);
+    check->callback([this] { action_ = [this] { return PolicyCheckCommand(session_, path_); }; });
+    check->add_option("FILE", path_, "The file")->required();
+    CLI::App* test = policy->add_subcommand("test", "What a change set would get now, and why");
+    AddGlobals(test);
+    test->callback([this] { action_ = [this] { return PolicyTestCommand(session_, id_); }; });
+    AddId(test);
   }
 
   void AddOtherCommands() {

@@ -173,6 +173,15 @@ Result<std::string> ReadScript(const std::string& shown, const std::string& path
   return text;
 }
 
+// The interpreter is in admitted->spec.argv.
+void KeepForLint(std::string_view text, Admitted* admitted) {
+  const std::vector<std::string>& argv = admitted->spec.argv;
+  admitted->lint.text = text.substr(0, kLintScriptBytesMax + 1);
+  admitted->lint.is_python = std::any_of(argv.begin(), argv.end(), [](std::string_view word) {
+    return NameOf(word).starts_with("python");
+  });
+}
+
 Status UseScriptFile(const RunRequest& request, const Workspace& workspace, Admitted* admitted) {
   const std::string shown = Shown(request.script);
   const Result<std::string> path = NormalizePath(request.script);
@@ -187,6 +196,7 @@ Status UseScriptFile(const RunRequest& request, const Workspace& workspace, Admi
   admitted->script_sha256 = Sha256::Of(text);
   admitted->script_path = "/" + path.value();
   admitted->spec.argv = TRY(InterpreterFor(path.value(), text));
+  KeepForLint(text, admitted);
   admitted->spec.argv.push_back("/workspace/" + path.value());
   return Ok();
 }
@@ -211,6 +221,7 @@ Status UseScriptText(const RunRequest& request, Admitted* admitted) {
   } else {
     admitted->spec.argv = {kPython, "-"};
   }
+  KeepForLint(text, admitted);
   admitted->in = TRY(MakeMemoryFile("script", text));
   return Ok();
 }
@@ -220,6 +231,9 @@ Status UseProgram(const RunRequest& request, const Workspace& workspace, Admitte
     if (request.command[0].empty()) return Invalid("command: its name is empty");
     admitted->spec.argv = request.command;
     admitted->script_args = request.command;
+    for (const std::string& word : request.command) {
+      admitted->lint.text += (admitted->lint.text.empty() ? "" : " ") + word;
+    }
     return Ok();
   }
   if (request.code.has_value()) {

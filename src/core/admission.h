@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "core/config.h"
+#include "core/lint_run.h"
 #include "core/request.h"
 #include "sandbox/spec.h"
 #include "workspace/workspace.h"
@@ -18,6 +19,7 @@ struct Admitted {
   std::string script_path;               // "/Tools/x.py"; "-" for a text; empty for a command.
   std::string script_sha256;             // Raw; empty for a command.
   std::vector<std::string> script_args;  // For a command: the command itself.
+  LintInput lint;                        // What lint may look at afterwards.
   std::vector<std::string> warnings;
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "policy/policy.h"
 
 namespace bailiff {
 
@@ -17,6 +18,7 @@ struct Config {
   std::chrono::hours rollback_retention{30L * 24};  // [retention] rollback, e.g. "30d"
   // [records] execution_logs: folder in the workspace, or "off" (then empty).
   std::string execution_logs = "Database/script_execution_logs";
+  Policy policy = Policy::Shipped();  // [policy], see docs/policy.md
 };
 
 // Reads `path`. A file that does not exist gives the defaults, unless `must_exist`.

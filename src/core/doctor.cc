@@ -16,6 +16,7 @@
 #include "core/canaries.h"
 #include "core/doctor_layers.h"
 #include "core/probe.h"
+#include "core/side_run.h"
 #include "core/supervise.h"
 #include "engine/protocol.h"
 #include "sys/file.h"
@@ -42,40 +43,6 @@ SandboxSpec ProbeSpec() {
   spec.limits.scratch_bytes = 8LL << 20;
   spec.limits.files = 1;
   return spec;
-}
-
-// A socket that nothing ever connects to: this run is not to be cancelled by others.
-Result<Fd> UnusedSocket() {
-  const int raw = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (raw < 0) return Error::FromErrno(errno, "socket");
-  Fd socket(raw);
-  const sockaddr address{AF_UNIX, {}};
-  if (::bind(raw, &address, sizeof(address.sa_family)) != 0) return Error::FromErrno(errno, "bind");
-  if (::listen(raw, 1) != 0) return Error::FromErrno(errno, "listen");
-  return socket;
-}
-
-struct ProbeRun {
-  Supervised supervised;
-  std::string out;
-  std::string err;
-};
-
-Result<ProbeRun> RunInSandbox(Launcher& launcher, const SandboxSpec& spec, const Fd& workspace,
-                              const Fd& scratch, const Fd& in, const RunObserver& observer) {
-  const Fd idle = TRY(UnusedSocket());
-  const Fd monitor = TRY(launcher.StartMonitor());
-  Pipe out = TRY(MakePipe());
-  Pipe err = TRY(MakePipe());
-  TRY(SendMessage(monitor, EncodeLaunch(spec),
-                  {&workspace, &in, &out.write, &err.write, &scratch}));
-  TRY(out.write.Close());
-  TRY(err.write.Close());
-  KeptOutput kept_out(kProbeOutputMax);
-  KeptOutput kept_err(kProbeOutputMax);
-  Supervised run = TRY(Supervise(monitor, {std::move(out.read), std::move(err.read)}, idle,
-                                 observer, &kept_out, &kept_err));
-  return ProbeRun{std::move(run), kept_out.kept(), kept_err.kept()};
 }
 
 struct Hello {
@@ -225,7 +192,7 @@ void ReadTold(const std::string& out, Evidence* evidence) {
 }
 
 // Why a run says nothing; empty when it came to its end.
-std::string WhyNot(const ProbeRun& run) {
+std::string WhyNot(const SideRun& run) {
   if (run.supervised.failure.has_value()) return run.supervised.failure->message();
   const Ending& ending = *run.supervised.ending;
   if (ending.exit_code == 0 && ending.signal == 0) return "";
@@ -248,8 +215,8 @@ Status Explore(Launcher& launcher, const Canaries& canaries, Evidence* evidence)
                              },
                              nullptr};
   Fd in = TRY(examiner.MakeSocket());
-  const ProbeRun run =
-      TRY(RunInSandbox(launcher, spec, canaries.workspace(), canaries.scratch(), in, observer));
+  const SideRun run = TRY(RunAside(launcher, spec, {canaries.workspace(), in, canaries.scratch()},
+                                   observer, kProbeOutputMax));
   evidence->guarantees = run.supervised.guarantees;
   evidence->failure = WhyNot(run);
   if (!evidence->failure.empty()) return Ok();
@@ -271,8 +238,8 @@ Status Exhaust(Launcher& launcher, const Canaries& canaries, Evidence* evidence)
   spec.argv = ExhaustCommand(4 * kLittleMemory);
   evidence->few_cpus = kFewCpus;
   const Fd in = TRY(OpenPath("/dev/null", O_RDONLY));
-  const ProbeRun run = TRY(
-      RunInSandbox(launcher, spec, canaries.workspace(), canaries.scratch(), in, RunObserver{}));
+  const SideRun run = TRY(RunAside(launcher, spec, {canaries.workspace(), in, canaries.scratch()},
+                                   RunObserver{}, kProbeOutputMax));
   if (run.supervised.failure.has_value()) {
     evidence->failure = run.supervised.failure->message();
     return Ok();

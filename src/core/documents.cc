@@ -81,6 +81,23 @@ std::vector<PathProblem> ProblemsFrom(const json::value* value) {
   return problems;
 }
 
+Decision DecisionFrom(const json::object& object) {
+  Decision decision;
+  const Result<Verdict> verdict = ParseVerdict(GetBytes(object, "outcome"));
+  if (verdict.ok()) decision.verdict = verdict.value();
+  decision.rule = GetBytes(object, "rule");
+  const json::value* reasons = object.if_contains("reasons");
+  if (reasons != nullptr && reasons->is_array()) {
+    for (const json::value& reason : reasons->as_array()) {
+      if (reason.is_string()) decision.reasons.emplace_back(reason.as_string());
+    }
+  }
+  const Result<Role> by = ParseRole(GetBytes(object, "by"));
+  if (by.ok()) decision.review_by = by.value();
+  decision.lint = LintFrom(object.if_contains("lint"));
+  return decision;
+}
+
 void Indent(const json::value& value, std::size_t depth, std::string* text);
 
 void IndentObject(const json::object& object, std::size_t depth, std::string* text) {
@@ -242,6 +259,8 @@ json::object ToJson(const Decision& decision) {
   object["outcome"] = Name(decision.verdict);
   object["rule"] = ToUtf8Lossy(decision.rule);
   object["reasons"] = Strings(decision.reasons);
+  if (decision.verdict == Verdict::kReview) object["by"] = Name(decision.review_by);
+  if (!decision.lint.empty()) object["lint"] = ToJson(decision.lint);
   return object;
 }
 
@@ -272,6 +291,7 @@ std::string EncodeProblems(const StoredProblems& problems) {
   object["refused"] = ToJson(problems.refused);
   object["conflicts"] = ToJson(problems.conflicts);
   if (problems.decision.has_value()) object["decision"] = ToJson(*problems.decision);
+  if (problems.facts.has_value()) object["facts"] = ToJson(*problems.facts);
   return json::serialize(object);
 }
 
@@ -284,20 +304,11 @@ StoredProblems DecodeProblems(const std::string& text) {
   problems.refused = ProblemsFrom(object.if_contains("refused"));
   problems.conflicts = ProblemsFrom(object.if_contains("conflicts"));
   const json::value* decided = object.if_contains("decision");
-  if (decided == nullptr || !decided->is_object()) return problems;
-  Decision decision;
-  const std::string outcome = GetBytes(decided->as_object(), "outcome");
-  decision.verdict = outcome == "commit" ? Verdict::kCommit
-                     : outcome == "deny" ? Verdict::kDeny
-                                         : Verdict::kReview;
-  decision.rule = GetBytes(decided->as_object(), "rule");
-  const json::value* reasons = decided->as_object().if_contains("reasons");
-  if (reasons != nullptr && reasons->is_array()) {
-    for (const json::value& reason : reasons->as_array()) {
-      if (reason.is_string()) decision.reasons.emplace_back(reason.as_string());
-    }
+  if (decided != nullptr && decided->is_object()) {
+    problems.decision = DecisionFrom(decided->as_object());
   }
-  problems.decision = std::move(decision);
+  const json::value* facts = object.if_contains("facts");
+  if (facts != nullptr && facts->is_object()) problems.facts = PolicyFactsFrom(facts->as_object());
   return problems;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "changeset/capture.h"
+#include "core/policy_facts.h"
 #include "core/request.h"
 #include "policy/policy.h"
 #include "store/store.h"
@@ -74,6 +75,7 @@ struct StoredProblems {
   std::vector<PathProblem> refused;
   std::vector<PathProblem> conflicts;
   std::optional<Decision> decision;
+  std::optional<PolicyFacts> facts;  // What was decided from; absent in older records.
 };
 std::string EncodeProblems(const StoredProblems& problems);
 StoredProblems DecodeProblems(const std::string& text);

@@ -291,6 +291,14 @@ class Run {
     proposal.case_name = execution_.case_name;
     proposal.host_network = request_.network == Network::kHost;
     proposal.wait_lock = request_.wait_lock;
+    proposal.principal = execution_.principal;
+    proposal.role = Role::kAdmin;  // Who may write to the state may do everything.
+    proposal.exit_code = execution_.exit_code;
+    proposal.script_path = execution_.script_path;
+    proposal.script_sha256 = execution_.script_sha256;
+    proposal.environment = execution_.environment;
+    if (execution_.guarantees.has_value()) proposal.level = execution_.guarantees->level;
+    proposal.lint = std::move(admitted_.lint);
     execution_.counts = Count(proposal.captured.set);
     execution_.refused = proposal.captured.refused;
     for (const PathProblem& refused : execution_.refused) {

@@ -53,15 +53,42 @@ std::int64_t CountFiles(const Fd& root, const std::string& path, std::int64_t en
   return files;
 }
 
-// What policy needs to see that the change set itself does not say.
-Result<PolicyContext> MakePolicyContext(const Context& context, const Proposal& proposal) {
+Source SourceOf(ProposalKind kind) {
+  switch (kind) {
+    case ProposalKind::kExecution:
+      return Source::kExecution;
+    case ProposalKind::kPlan:
+      return Source::kPlan;
+    case ProposalKind::kRollback:
+      return Source::kRollback;
+  }
+  CheckFailed("ProposalKind out of range", __FILE__, __LINE__);
+}
+
+PolicyContext CircumstancesOf(const Proposal& proposal) {
   PolicyContext policy;
   policy.mode = proposal.mode;
+  policy.source = SourceOf(proposal.kind);
   policy.succeeded = proposal.succeeded;
+  policy.exit_code = proposal.exit_code;
+  policy.principal = proposal.principal;
+  policy.role = proposal.role;
   policy.case_name = proposal.case_name;
+  policy.script_path = proposal.script_path;
+  if (policy.script_path.starts_with('/')) policy.script_path.erase(0, 1);
+  policy.script_sha256 = ToHex(proposal.script_sha256);
+  policy.environment = proposal.environment;
+  policy.level = proposal.level;
   policy.host_network = proposal.host_network;
-  policy.is_rollback = proposal.kind == ProposalKind::kRollback;
   policy.refused = proposal.captured.refused;
+  return policy;
+}
+
+// What policy needs to see that the change set itself does not say, but for lint.
+Result<PolicyFacts> GatherFacts(const Context& context, const Proposal& proposal) {
+  PolicyFacts facts;
+  PolicyContext& policy = facts.context;
+  policy = CircumstancesOf(proposal);
   std::int64_t deleted = 0;
   const Fd& root = context.workspace().root();
   for (const Change& change : proposal.captured.set.changes) {
@@ -71,10 +98,23 @@ Result<PolicyContext> MakePolicyContext(const Context& context, const Proposal& 
       policy.moved_below.push_back(JoinPath(change.from, entry.path));
     }
   }
-  if (deleted == 0) return policy;
+  if (deleted == 0) return facts;
   const std::string scope = proposal.case_name.empty() ? "" : "projects/" + proposal.case_name;
-  policy.case_files = CountFiles(root, scope, 4 * deleted + 1);
-  return policy;
+  facts.files_counted_to = context.config().policy.FilesToCount(deleted);
+  policy.case_files = CountFiles(root, scope, facts.files_counted_to);
+  return facts;
+}
+
+// Lint costs a sandbox: only where a rule looks at it, or a person will.
+Result<PolicyFacts> DecideProposal(Context& context, const Proposal& proposal, Decision* decision) {
+  const Policy& policy = context.config().policy;
+  PolicyFacts facts = TRY(GatherFacts(context, proposal));
+  if (policy.NeedsLint()) facts.context.lint = Lint(context, proposal.lint);
+  *decision = policy.Decide(proposal.captured.set, facts.context);
+  if (policy.NeedsLint() || decision->verdict != Verdict::kReview) return facts;
+  facts.context.lint = Lint(context, proposal.lint);
+  TellLint(facts.context.lint, decision);
+  return facts;
 }
 
 ProposalRow MakeRow(const Context& context, const Proposal& proposal, ProposalState state,
@@ -113,7 +153,7 @@ Result<ProposalOutcome> Hold(Context& context, const Proposal& proposal, Proposa
   TRY(CheckHeldBytes(context, proposal.captured.set));
   TRY(ClerkSyncStaged(context, proposal.captured.set, Staged::kKnown));
   ProposalRow row = MakeRow(context, proposal, ProposalState::kHeld, outcome.digest);
-  row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision});
+  row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision, outcome.facts});
   json::object data = AboutProposal(context, row);
   data["decision"] = ToJson(*outcome.decision);
   TRY(context.ledger().Append("held", data));
@@ -126,8 +166,8 @@ Result<ProposalOutcome> Hold(Context& context, const Proposal& proposal, Proposa
 Result<ProposalOutcome> End(Context& context, const Proposal& proposal, ProposalOutcome outcome,
                             ProposalState state) {
   ProposalRow row = MakeRow(context, proposal, state, outcome.digest);
-  row.problems =
-      EncodeProblems({proposal.captured.refused, proposal.captured.conflicts, outcome.decision});
+  row.problems = EncodeProblems(
+      {proposal.captured.refused, proposal.captured.conflicts, outcome.decision, outcome.facts});
   json::object data = AboutProposal(context, row);
   data["state"] = Name(state);
   // What a run discards is followed by its "finished" at once.
@@ -144,7 +184,7 @@ Result<ProposalOutcome> End(Context& context, const Proposal& proposal, Proposal
 Result<ProposalOutcome> CommitDecided(Context& context, Proposal proposal,
                                       ProposalOutcome outcome) {
   ProposalRow row = MakeRow(context, proposal, ProposalState::kCommitting, outcome.digest);
-  row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision});
+  row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision, outcome.facts});
   row.decided_by = "policy";
   row.decided_ns = context.NowNanos();
   Result<WorkspaceLock> lock = WorkspaceLock::Take(context, proposal.wait_lock);
@@ -212,7 +252,9 @@ Result<ProposalOutcome> Propose(Context& context, Proposal proposal) {
   if (proposal.mode == Mode::kDiscard) {
     return End(context, proposal, std::move(outcome), ProposalState::kDiscarded);
   }
-  outcome.decision = Decide(set, TRY(MakePolicyContext(context, proposal)));
+  Decision decision;
+  outcome.facts = TRY(DecideProposal(context, proposal, &decision));
+  outcome.decision = std::move(decision);
   switch (outcome.decision->verdict) {
     case Verdict::kCommit:
       return CommitDecided(context, std::move(proposal), std::move(outcome));
@@ -299,6 +341,8 @@ Result<Action> RollBack(Context& context, const std::string& id,
     proposal.captured.set.id = rollback_id;
     proposal.captured.conflicts = std::move(rollback.value().conflicts);
     proposal.rolls_back = id;
+    proposal.principal = context.principal();
+    proposal.role = Role::kAdmin;  // Who may write to the state may do everything.
     proposal.wait_lock = wait_lock;
   }
   Action action;

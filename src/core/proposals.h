@@ -9,6 +9,8 @@
 #include "base/result.h"
 #include "changeset/capture.h"
 #include "core/context.h"
+#include "core/lint_run.h"
+#include "core/policy_facts.h"
 #include "policy/policy.h"
 #include "store/store.h"
 
@@ -26,6 +28,15 @@ struct Proposal {
   std::string case_name;
   bool host_network = false;
   std::string rolls_back;  // kRollback: the commit that it undoes.
+  std::string principal;   // Who proposes, and what that one may do.
+  Role role = Role::kAgent;
+  // kExecution: what ran. Policy may look at it.
+  std::optional<int> exit_code;
+  std::string script_path;    // As Admitted has it.
+  std::string script_sha256;  // Raw.
+  std::string environment;
+  std::string level;
+  LintInput lint;
   std::chrono::milliseconds wait_lock{30'000};
 };
 
@@ -34,6 +45,7 @@ struct ProposalOutcome {
   ProposalState state = ProposalState::kNone;
   std::string digest;  // Raw; empty: there was nothing to propose.
   std::optional<Decision> decision;
+  std::optional<PolicyFacts> facts;   // What it was decided from.
   std::vector<PathProblem> problems;  // kConflict, kNeedsAttention: the paths.
   std::string error;                  // Why a commit that was decided did not happen.
   std::string warning;                // What went wrong beside a commit that is whole.

@@ -25,6 +25,15 @@ namespace json = boost::json;
 
 constexpr std::size_t kNamedMax = 5;
 
+// What lint found when the change set was decided: a line each, before the diff.
+std::string LintLines(const ProposalRow& row) {
+  const std::optional<Decision> decision = DecodeProblems(row.problems).decision;
+  if (!decision.has_value() || decision->lint.empty()) return "";
+  std::string text = "lint of the script, which informs and does not protect:\n";
+  for (const LintFact& fact : decision->lint) text += "  " + LintSentence({fact}) + "\n";
+  return text + "\n";
+}
+
 Result<std::optional<std::string>> ReadNothing(const Change& /*change*/, std::size_t /*max*/) {
   return std::optional<std::string>();
 }
@@ -251,7 +260,8 @@ Result<std::string> DiffOf(Context& context, const std::string& id,
   DiffOptions options;
   options.path = path;
   options.protected_paths = ProtectedPathsIn(set, PolicyContext{});
-  return RenderDiff(set, sources, options);
+  const std::string diff = TRY(RenderDiff(set, sources, options));
+  return LintLines(row.value()) + diff;
 }
 
 Result<json::object> ChangesOf(Context& context, const std::string& id) {

@@ -3,184 +3,175 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 #include <utility>
 
-#include "base/bytes.h"
 #include "base/check.h"
-#include "policy/effects.h"
-#include "workspace/tree.h"
+#include "policy/rule.h"
+#include "policy/words.h"
 
 namespace bailiff {
 namespace {
 
-constexpr std::int64_t kDeletesMax = 100;
-constexpr std::int64_t kDeletedShare = 4;  // One file in so many.
-constexpr std::size_t kNamedMax = 5;       // Paths that a reason names.
+// What the conditions of a rule that matches found, or nothing where it does not match.
+using Findings = std::optional<std::vector<std::string>>;
 
-std::string Shown(std::string_view bytes) {
-  return EscapeForTerminal(bytes, Lines::kSingle);
+Findings Match(const Rule& rule, const ChangeSet& set, const PolicyContext& context) {
+  std::vector<std::string> words;
+  for (const Condition& condition : rule.conditions) {
+    Finding finding = condition.look(set, context);
+    if (!finding.holds) return std::nullopt;
+    if (!finding.words.empty()) words.push_back(std::move(finding.words));
+  }
+  return words;
 }
 
-// "a, b, c, d, e and 7 more"
-std::string FirstFew(const std::vector<std::string>& items) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(items.size(), kNamedMax); ++i) {
-    if (i > 0) text += ", ";
-    text += Shown(items[i]);
-  }
-  if (items.size() > kNamedMax) text += fmt::format(" and {} more", items.size() - kNamedMax);
+// The sentence for a person.
+std::string ReasonOf(const Rule& rule, const std::vector<std::string>& findings) {
+  std::string text = rule.reason;
+  if (text.empty() && !rule.is_shipped) text = "rule " + rule.name;
+  for (const std::string& finding : findings) text += (text.empty() ? "" : "; ") + finding;
   return text;
 }
 
-// "1 file", "3 files"
-std::string Counted(std::size_t count, std::string_view noun) {
-  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
-bool IsAtOrBelow(std::string_view path, std::string_view dir) {
-  return path == dir || IsBelow(path, dir);
-}
-
-std::vector<std::string> FlaggedPaths(const ChangeSet& set, ChangeFlag flag) {
-  std::vector<std::string> paths;
-  for (const Change& change : set.changes) {
-    if (change.Has(flag)) paths.push_back(change.path);
-  }
-  return paths;
-}
-
-// A link at `path` can bring a whole directory from elsewhere: .git/info, .vscode.
-bool MayHoldProtected(const std::string& path) {
-  constexpr std::array<std::string_view, 7> kBelow = {
-      "attributes", "config", "tasks.json", "workflows", "hooks", "systemd", "info/attributes"};
-  return std::any_of(kBelow.begin(), kBelow.end(),
-                     [&](std::string_view name) { return IsProtected(JoinPath(path, name)); });
-}
-
-// Each rule gives the reason to hold the change set, or nothing when it does not match.
-using Rule = std::string (*)(const ChangeSet& set, const PolicyContext& context);
-
-std::string ModeReview(const ChangeSet& /*set*/, const PolicyContext& context) {
-  if (context.mode == Mode::kCommit) return "";
-  return fmt::format("mode {}: a person decides on every change", Name(context.mode));
-}
-
-std::string RefusedEntries(const ChangeSet& /*set*/, const PolicyContext& context) {
-  if (context.refused.empty()) return "";
-  std::vector<std::string> entries;
-  for (const PathProblem& problem : context.refused) {
-    entries.push_back(problem.path + " (" + problem.reason + ")");
-  }
-  const std::size_t count = entries.size();
-  return fmt::format("{} {} refused and {} not part of the changes: {}",
-                     count == 1 ? "1 entry" : fmt::format("{} entries", count),
-                     count == 1 ? "was" : "were", count == 1 ? "is" : "are", FirstFew(entries));
-}
-
-std::string RunFailed(const ChangeSet& /*set*/, const PolicyContext& context) {
-  return context.succeeded ? "" : "the run did not succeed";
-}
-
-std::string HostNetwork(const ChangeSet& /*set*/, const PolicyContext& context) {
-  return context.host_network ? "the run had the host's network" : "";
-}
-
-std::string ProtectedPath(const ChangeSet& set, const PolicyContext& context) {
-  const std::vector<std::string> paths = ProtectedPathsIn(set, context);
-  if (paths.empty()) return "";
-  return fmt::format("{} touched, which something outside of any sandbox runs or obeys later: {}",
-                     Counted(paths.size(), "protected path"), FirstFew(paths));
-}
-
-std::string Tools(const ChangeSet& set, const PolicyContext& context) {
-  const std::vector<std::string> paths = PathsWhere(
-      set, context,
-      [](const std::string& path, const Change& /*change*/) { return IsAtOrBelow(path, "Tools"); });
-  if (paths.empty()) return "";
-  return fmt::format("{} touched in Tools/, which later runs execute: {}",
-                     Counted(paths.size(), "path"), FirstFew(paths));
-}
-
-std::string OutsideCase(const ChangeSet& set, const PolicyContext& context) {
-  if (context.case_name.empty()) return "";
-  const std::string home = "projects/" + context.case_name;
-  const std::vector<std::string> paths =
-      PathsWhere(set, context, [&](const std::string& path, const Change& /*change*/) {
-        return !IsAtOrBelow(path, home) && !IsAtOrBelow(path, "Reports");
-      });
-  if (paths.empty()) return "";
-  return fmt::format("{} touched outside of {}/ and Reports/: {}", Counted(paths.size(), "path"),
-                     Shown(home), FirstFew(paths));
-}
-
-std::string HardLink(const ChangeSet& set, const PolicyContext& /*context*/) {
-  const std::vector<std::string> paths = FlaggedPaths(set, ChangeFlag::kBreaksHardLink);
-  if (paths.empty()) return "";
-  return fmt::format("{} changed whose other names would keep the old content: {}",
-                     Counted(paths.size(), "file"), FirstFew(paths));
-}
-
-std::string EscapingSymlink(const ChangeSet& set, const PolicyContext& /*context*/) {
-  std::vector<std::string> links;
-  for (const Change& change : set.changes) {
-    if (!change.Has(ChangeFlag::kEscapingSymlink)) continue;
-    links.push_back(change.path + " -> " + change.link_target.str());
-  }
-  if (links.empty()) return "";
-  return fmt::format("{} out of the workspace: {}",
-                     links.size() == 1 ? "1 symbolic link leads"
-                                       : fmt::format("{} symbolic links lead", links.size()),
-                     FirstFew(links));
-}
-
-std::string Setid(const ChangeSet& set, const PolicyContext& /*context*/) {
-  const std::vector<std::string> paths = FlaggedPaths(set, ChangeFlag::kStrippedSetid);
-  if (paths.empty()) return "";
-  return fmt::format("setuid or setgid bits that the run set on {} are left out: {}",
-                     Counted(paths.size(), "file"), FirstFew(paths));
-}
-
-std::string Deletes(const ChangeSet& set, const PolicyContext& context) {
-  // A rollback deletes nothing but what the commit that it undoes had made.
-  if (context.is_rollback) return "";
-  std::vector<std::string> paths;
-  for (const Change& change : set.changes) {
-    const bool counts = change.op == ChangeOp::kDelete && change.type != EntryType::kDir;
-    if (counts) paths.push_back(change.path);
-  }
-  const auto deleted = static_cast<std::int64_t>(paths.size());
-  if (deleted > kDeletesMax) {
-    return fmt::format("{} deleted, more than {}: {}", Counted(paths.size(), "file"), kDeletesMax,
-                       FirstFew(paths));
-  }
-  if (deleted <= 1 || deleted * kDeletedShare <= context.case_files) return "";
-  return fmt::format("{} of the {} {} of the {} deleted, more than a quarter: {}", deleted,
-                     context.case_files, context.case_files == 1 ? "file" : "files",
-                     context.case_name.empty() ? "workspace" : "case", FirstFew(paths));
-}
-
-struct NamedRule {
-  std::string_view name;
-  Rule rule;
+struct Decided {
+  Decision decision;
+  const Rule* by = nullptr;  // Null: no rule matched.
 };
 
-// In this order. docs/policy.md has the same table.
-constexpr auto kRules = std::to_array<NamedRule>({
-    {"mode-review", ModeReview},
-    {"refused-entries", RefusedEntries},
-    {"run-failed", RunFailed},
-    {"host-network", HostNetwork},
-    {"protected-path", ProtectedPath},
-    {"tools", Tools},
-    {"outside-case", OutsideCase},
-    {"hard-link", HardLink},
-    {"escaping-symlink", EscapingSymlink},
-    {"setid", Setid},
-    {"deletes", Deletes},
-});
+// Without the floor.
+Decided DecideByRules(const PolicyRules& policy, const ChangeSet& set,
+                      const PolicyContext& context) {
+  Decided decided;
+  Decision& decision = decided.decision;
+  for (const Rule& rule : policy.rules) {
+    // Where a rule that ships decides, the others of them tell what they see as well.
+    if (decided.by != nullptr && !(decided.by->is_shipped && rule.is_shipped)) continue;
+    const Findings findings = Match(rule, set, context);
+    if (!findings.has_value()) continue;
+    decision.reasons.push_back(ReasonOf(rule, *findings));
+    if (decided.by != nullptr) continue;
+    decided.by = &rule;
+    decision.verdict = rule.verdict;
+    decision.rule = rule.name;
+    decision.review_by = rule.review_by;
+  }
+  if (decided.by != nullptr) return decided;
+  decision.verdict = policy.is_shipped ? Verdict::kCommit : Verdict::kReview;
+  decision.rule = policy.is_shipped ? "default-commit" : "no-match";
+  if (!policy.is_shipped) decision.reasons.emplace_back("no rule of the policy matches");
+  return decided;
+}
+
+// Turns a commit into a review where it must be one, and tells who reviews what else there is.
+void RaiseToFloor(const PolicyRules& policy, const ChangeSet& set, const PolicyContext& context,
+                  Decided* decided) {
+  Decision& decision = decided->decision;
+  if (decision.verdict == Verdict::kDeny) return;
+  for (const Rule& rule : policy.floor) {
+    const Findings findings = Match(rule, set, context);
+    if (!findings.has_value()) continue;
+    std::string reason = ReasonOf(rule, *findings);
+    if (decision.verdict == Verdict::kCommit) {
+      decision.reasons = {
+          fmt::format("rule {} would commit this, but never without a person", decision.rule)};
+      decision.verdict = Verdict::kReview;
+      decision.rule = rule.name;
+      decision.review_by = Role::kReviewer;
+      decided->by = &rule;
+    }
+    const auto begin = decision.reasons.begin();
+    const auto end = decision.reasons.end();
+    if (std::find(begin, end, reason) == end) decision.reasons.push_back(std::move(reason));
+  }
+}
+
+Decided DecideByAll(const PolicyRules& policy, const ChangeSet& set, const PolicyContext& context) {
+  Decided decided = DecideByRules(policy, set, context);
+  RaiseToFloor(policy, set, context, &decided);
+  Decision& decision = decided.decision;
+  if (decision.verdict == Verdict::kCommit) {
+    decision.reasons.clear();
+  } else {
+    TellLint(context.lint, &decision);
+  }
+  return decided;
+}
+
+RuleTrace TraceOf(const Rule& rule, const ChangeSet& set, const PolicyContext& context) {
+  RuleTrace trace;
+  trace.name = rule.name;
+  trace.verdict = rule.verdict;
+  trace.review_by = rule.review_by;
+  trace.matches = true;
+  for (const Condition& condition : rule.conditions) {
+    Finding finding = condition.look(set, context);
+    trace.matches = trace.matches && finding.holds;
+    trace.conditions.push_back({condition.words, finding.holds, std::move(finding.words)});
+  }
+  return trace;
+}
 
 }  // namespace
+
+void TellLint(std::vector<LintFact> facts, Decision* decision) {
+  if (facts.empty()) return;
+  decision->reasons.push_back("lint, which informs and does not protect: " + LintSentence(facts));
+  decision->lint = std::move(facts);
+}
+
+Policy Policy::Shipped() {
+  PolicyRules rules;
+  rules.rules = ShippedRules();
+  return Policy(std::make_shared<const PolicyRules>(std::move(rules)));
+}
+
+Decision Policy::Decide(const ChangeSet& set, const PolicyContext& context) const {
+  return DecideByAll(*rules_, set, context).decision;
+}
+
+std::vector<RuleTrace> Policy::Explain(const ChangeSet& set, const PolicyContext& context) const {
+  const Rule* decider = DecideByAll(*rules_, set, context).by;
+  std::vector<RuleTrace> traces;
+  for (const std::vector<Rule>* rules : {&rules_->rules, &rules_->floor}) {
+    for (const Rule& rule : *rules) {
+      traces.push_back(TraceOf(rule, set, context));
+      traces.back().is_floor = rules == &rules_->floor;
+      traces.back().decides = &rule == decider;
+    }
+  }
+  return traces;
+}
+
+std::vector<RuleText> Policy::Describe() const {
+  std::vector<RuleText> texts;
+  std::string all;  // The first rule that always matches.
+  for (const Rule& rule : rules_->rules) {
+    RuleText text{rule.name, rule.verdict, rule.review_by, rule.reason, {}, ""};
+    for (const Condition& condition : rule.conditions) text.conditions.push_back(condition.words);
+    if (!all.empty()) text.note = "is never reached: rule " + all + " matches everything";
+    if (all.empty() && rule.conditions.empty()) all = rule.name;
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
+bool Policy::is_shipped() const {
+  return rules_->is_shipped;
+}
+
+bool Policy::self_approval() const {
+  return rules_->self_approval;
+}
+
+bool Policy::NeedsLint() const {
+  return rules_->needs_lint;
+}
+
+std::int64_t Policy::FilesToCount(std::int64_t deleted) const {
+  return static_cast<std::int64_t>(std::ceil(static_cast<double>(deleted) / rules_->least_share)) +
+         1;
+}
 
 std::string_view Name(Verdict verdict) {
   switch (verdict) {
@@ -192,6 +183,14 @@ std::string_view Name(Verdict verdict) {
       return "deny";
   }
   CheckFailed("Verdict out of range", __FILE__, __LINE__);
+}
+
+Result<Verdict> ParseVerdict(std::string_view name) {
+  for (const Verdict verdict : {Verdict::kCommit, Verdict::kReview, Verdict::kDeny}) {
+    if (name == Name(verdict)) return verdict;
+  }
+  return Error(ErrorCode::kInvalidArgument,
+               fmt::format("'{}' is not a decision; use commit, review or deny", Shown(name)));
 }
 
 std::string_view Name(Mode mode) {
@@ -214,24 +213,25 @@ Result<Mode> ParseMode(std::string_view name) {
                fmt::format("'{}' is not a mode; use commit, review or discard", Shown(name)));
 }
 
-Decision Decide(const ChangeSet& set, const PolicyContext& context) {
-  Decision decision{Verdict::kCommit, "default-commit", {}};
-  for (const NamedRule& rule : kRules) {
-    std::string reason = rule.rule(set, context);
-    if (reason.empty()) continue;
-    if (decision.reasons.empty()) decision.rule = rule.name;
-    decision.verdict = Verdict::kReview;
-    decision.reasons.push_back(std::move(reason));
+std::string_view Name(Source source) {
+  switch (source) {
+    case Source::kExecution:
+      return "execution";
+    case Source::kPlan:
+      return "plan";
+    case Source::kRollback:
+      return "rollback";
   }
-  return decision;
+  CheckFailed("Source out of range", __FILE__, __LINE__);
 }
 
-std::vector<std::string> ProtectedPathsIn(const ChangeSet& set, const PolicyContext& context) {
-  return PathsWhere(set, context, [](const std::string& path, const Change& change) {
-    if (IsProtected(path)) return true;
-    const bool brings_link = change.type == EntryType::kSymlink && change.op != ChangeOp::kDelete;
-    return brings_link && MayHoldProtected(path);
-  });
+Result<Source> ParseSource(std::string_view name) {
+  for (const Source source : {Source::kExecution, Source::kPlan, Source::kRollback}) {
+    if (name == Name(source)) return source;
+  }
+  return Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("'{}' makes no change sets; use execution, plan or rollback", Shown(name)));
 }
 
 }  // namespace bailiff

@@ -49,6 +49,10 @@ struct Effects {
   PolicyContext context;
 };
 
+Decision Decide(const ChangeSet& set, const PolicyContext& context) {
+  return Policy::Shipped().Decide(set, context);
+}
+
 struct RuleCase {
   const char* what;
   std::function<void(Effects*)> make;
@@ -254,7 +258,7 @@ TEST(DecideTest, LetsARollbackDeleteWhatItsCommitHadMade) {
   run.Delete(3);
   run.context.case_files = 4;
   EXPECT_EQ(Decide(run.set, run.context).rule, "deletes");
-  run.context.is_rollback = true;
+  run.context.source = Source::kRollback;
   EXPECT_EQ(Decide(run.set, run.context).rule, "default-commit");
   run.Create("Tools/x.py");
   EXPECT_EQ(Decide(run.set, run.context).verdict, Verdict::kReview);

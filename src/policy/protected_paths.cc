@@ -4,7 +4,9 @@
 #include <string_view>
 #include <vector>
 
+#include "policy/effects.h"
 #include "policy/policy.h"
+#include "workspace/tree.h"
 
 namespace bailiff {
 namespace {
@@ -130,6 +132,14 @@ bool IsProtectedName(std::string_view name) {
   });
 }
 
+// A link at `path` can bring a whole directory from elsewhere: .git/info, .vscode.
+bool MayHoldProtected(const std::string& path) {
+  constexpr std::array<std::string_view, 7> kBelow = {
+      "attributes", "config", "tasks.json", "workflows", "hooks", "systemd", "info/attributes"};
+  return std::any_of(kBelow.begin(), kBelow.end(),
+                     [&](std::string_view name) { return IsProtected(JoinPath(path, name)); });
+}
+
 }  // namespace
 
 bool IsProtected(std::string_view path) {
@@ -145,6 +155,14 @@ bool IsProtected(std::string_view path) {
     if (std::any_of(kPairs.begin(), kPairs.end(), is_pair)) return true;
   }
   return false;
+}
+
+std::vector<std::string> ProtectedPathsIn(const ChangeSet& set, const PolicyContext& context) {
+  return PathsWhere(set, context, [](const std::string& path, const Change& change) {
+    if (IsProtected(path)) return true;
+    const bool brings_link = change.type == EntryType::kSymlink && change.op != ChangeOp::kDelete;
+    return brings_link && MayHoldProtected(path);
+  });
 }
 
 }  // namespace bailiff
