@@ -87,6 +87,7 @@ Result<RunRequest> MakeRequest(const RunOptions& options, RunKind kind) {
   RunRequest request;
   TRY(SetProgram(options, kind, &request));
   request.case_name = options.case_name;
+  if (!options.only_cases.empty()) request.visible_cases = options.only_cases;
   request.cwd = options.cwd;
   request.mode = TRY(Named("--mode", ParseMode(options.mode)));
   request.on_failure = TRY(Named("--on-failure", ParseMode(options.on_failure)));

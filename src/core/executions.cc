@@ -74,6 +74,7 @@ class Run {
     execution_.script_sha256 = admitted_.script_sha256;
     execution_.script_args = admitted_.script_args;
     execution_.case_name = request_.case_name;
+    execution_.visible_cases = request_.visible_cases;
     execution_.working_dir = admitted_.spec.cwd;
     execution_.environment_digest = DefaultEnvironmentDigest();
     execution_.mode = request_.mode;
@@ -93,10 +94,11 @@ class Run {
     data["principal"] = execution_.principal;
     data["script_path"] = ToUtf8Lossy(execution_.script_path);
     data["script_sha256"] = ToHex(execution_.script_sha256);
-    json::array args;
-    for (const std::string& arg : execution_.script_args) args.emplace_back(ToUtf8Lossy(arg));
-    data["script_args"] = std::move(args);
+    data["script_args"] = Strings(execution_.script_args);
     data["case_name"] = ToUtf8Lossy(execution_.case_name);
+    if (execution_.visible_cases.has_value()) {
+      data["visible_cases"] = Strings(*execution_.visible_cases);
+    }
     data["working_dir"] = ToUtf8Lossy(execution_.working_dir);
     data["mode"] = Name(execution_.mode);
     data["environment"] = execution_.environment;
