@@ -111,7 +111,6 @@ TEST_P(CaptureViewTest, ListsWhatWasDoneInWhatIsSeen) {
   Run([](const std::string& root) {
     Append(root + "projects/Mine/f", "more");
     MakeDirs(root + "projects/Mine/to");
-    // What a rename is without redirects, the sandbox does itself: see the end-to-end tests.
     Move(root + "projects/Mine/f", root + "projects/Mine/to/g");
     Remove(root + "Tools/f");
     Write(root + "Tools/g", "new");
