@@ -70,19 +70,23 @@ ATTACKS = {
     "dots from a working directory":
         "os.chdir('/workspace/projects/Mine'); print(open('../Other/f').read())",
     "dots from a descriptor":
-        "d = os.open('/workspace/projects/Mine', 0); print(open(os.open('../Other/f', 0, dir_fd=d)).read())",
+        "d = os.open('/workspace/projects/Mine', 0);"
+        "print(open(os.open('../Other/f', 0, dir_fd=d)).read())",
     "a link of the case": "print(open('/workspace/projects/Mine/link').read())",
     "a link of a case": "print(open('/workspace/projects/Linked/f').read())",
     "a new link": "os.symlink('/workspace/projects/Other/f', '/tmp/l'); print(open('/tmp/l').read())",
     "a new link in the case":
-        "os.symlink('../Other', '/workspace/projects/Mine/l'); print(open('/workspace/projects/Mine/l/f').read())",
+        "os.symlink('../Other', '/workspace/projects/Mine/l');"
+        "print(open('/workspace/projects/Mine/l/f').read())",
     "by /proc": "print(open('/proc/self/cwd/projects/Other/f').read())",
     "by the root of /proc": "print(open('/proc/self/root/workspace/projects/Other/f').read())",
     "by pid 1": "print(open('/proc/1/root/workspace/projects/Other/f').read())",
     "a hard link":
-        "os.link('/workspace/projects/Other/f', '/workspace/projects/Mine/h'); print(open('/workspace/projects/Mine/h').read())",
+        "os.link('/workspace/projects/Other/f', '/workspace/projects/Mine/h');"
+        "print(open('/workspace/projects/Mine/h').read())",
     "rename out":
-        "os.rename('/workspace/projects/Other/f', '/workspace/projects/Mine/h'); print(open('/workspace/projects/Mine/h').read())",
+        "os.rename('/workspace/projects/Other/f', '/workspace/projects/Mine/h');"
+        "print(open('/workspace/projects/Mine/h').read())",
     "rename the case": "os.rename('/workspace/projects/Other', '/workspace/projects/New'); print('Other')",
     "rename what holds it":
         "os.rename('/workspace/projects', '/workspace/all'); print(os.listdir('/workspace/all'))",
@@ -94,14 +98,26 @@ ATTACKS = {
         "[print(open(f).read()) for f in glob.glob('/workspace/Database/script_execution_logs/*')]",
     "a folder of the root": "print(open('/workspace/Hidden/f').read())",
     "a file of the root": "print(open('/workspace/top.txt').read())",
-    "by inode": "print(subprocess.run('find /workspace -inum ' + sys.argv[2], shell=True, capture_output=True, text=True).stdout)",
-    "grep": "print(subprocess.run('grep -r secret /workspace', shell=True, capture_output=True, text=True).stdout)",
+    "by inode": "show('find /workspace -inum ' + sys.argv[2])",
+    "grep": "show('grep -r secret /workspace')",
     "glob of bytes": "print(glob.glob(b'/workspace/projects/[!M]*'))",
-    "readdir again": "os.listdir('/workspace/projects'); os.mkdir('/workspace/projects/x'); os.rmdir('/workspace/projects/x'); print(os.listdir('/workspace/projects'))",
-    "exchange": "import ctypes; libc = ctypes.CDLL(None); libc.renameat2(-100, b'/workspace/projects/Other', -100, b'/workspace/projects/Mine', 2); print(open('/workspace/projects/Mine/f').read())",
+    "readdir again":
+        "os.listdir('/workspace/projects'); os.mkdir('/workspace/projects/x'); os.rmdir('/workspace/projects/x');"
+        "print(os.listdir('/workspace/projects'))",
+    "exchange":
+        "ctypes.CDLL(None).renameat2(-100, b'/workspace/projects/Other', -100, b'/workspace/projects/Mine', 2);"
+        "print(open('/workspace/projects/Mine/f').read())",
 }  # fmt: skip
 TRACES = (SECRET, "Other", "Linked", "Second", "of_other", "records.txt", "Hidden", "top.txt")
-PRELUDE = "import glob, os, subprocess, sys\ntry:\n exec(sys.argv[1])\nexcept OSError as e:\n print(type(e).__name__)"
+PRELUDE = """
+import ctypes, glob, os, subprocess, sys
+def show(command):
+    print(subprocess.run(command, shell=True, capture_output=True, text=True).stdout)
+try:
+    exec(sys.argv[1])
+except OSError as error:
+    print(type(error).__name__)
+"""
 
 
 def attack(cli: Cli, code: str, *options: str) -> str:
@@ -280,9 +296,8 @@ def test_what_a_request_names_and_may_not_see_does_not_exist(filled: Cli) -> Non
     assert "at most 256" in message("exec", "--only-cases", many, "--", "/bin/true")
 
 
-@pytest.mark.parametrize("option", [["--only-cases", ""], ["--only-cases="]])
-def test_a_run_that_sees_no_case_sees_the_tools(read_only: Cli, option: list[str]) -> None:
-    found = read_only.ok(["-q", "exec", *option, "--", "/usr/bin/find", "/workspace", "-type", "f"])
+def test_a_run_that_sees_no_case_sees_the_tools(read_only: Cli) -> None:
+    found = read_only.ok(["-q", "exec", "--only-cases", "", "--", "/usr/bin/find", "/workspace", "-type", "f"])
     assert found.stdout == b"/workspace/Tools/t.py\n"
 
 
