@@ -75,7 +75,7 @@ Result<CaptureResult> Capture(const Fd& upper, const Fd& workspace, const Fd& ho
                               const CaptureOptions& options) {
   TRY(CheckOptions(options));
   RaiseDescriptorLimit();  // A moved directory is walked with a descriptor per level.
-  Base base = TRY(Base::Open(workspace));
+  Base base = TRY(Base::Open(workspace, options.view.has_value() ? &*options.view : nullptr));
   CaptureResult result;
   result.set.id = options.id;
   std::vector<Draft> drafts = TRY(FindDrafts(upper, &base, options, &result));

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +21,16 @@ enum class OverlayAttributes : std::uint8_t {
   kUser,     // user.overlay.*, without.
 };
 
+// What a run saw of the workspace, where that was not all of it. Each directory in `whole` was an
+// overlay of its own; the others, and the root, were empty.
+struct CaptureView {
+  using Paths = std::set<std::string, std::less<>>;
+  Paths whole;    // Directories that it saw with all below.
+  Paths hollow;   // Directories that were there for it and seemed empty.
+  Paths closed;   // Of those, the ones below which it may make nothing,
+  Paths allowed;  // but at and below these paths.
+};
+
 struct CaptureOptions {
   std::string id;  // Of the proposal; names the staging directory.
   OverlayAttributes attributes = OverlayAttributes::kTrusted;
@@ -27,6 +40,7 @@ struct CaptureOptions {
   std::int64_t ended_ns = 0;
   std::int64_t files_max = 100'000;   // Changes.
   std::vector<std::string> reserved;  // Paths that scripts may not change, with all below.
+  std::optional<CaptureView> view;    // Nothing: the run saw all of the workspace.
 };
 
 struct PathProblem {
@@ -48,6 +62,10 @@ struct CaptureResult {
 // Walks by descriptors only. Content is read from the upper layer, never through the overlay, and
 // (with `stage`) copied to `holder`/stage/<id>/<n> while it is hashed; unchanged content is not
 // read. `holder` is the workspace's .bailiff directory, or one on local disk. Nothing is synced.
+//
+// With a `view` the base is what the run saw of it, and nothing that it did not see is changed:
+// what it made where it could not look is a create if the workspace has nothing at that path, else
+// refused. A directory that it made there and the workspace has too is that one, as it is.
 //
 // A directory's time is a change only if it is not one that the run itself gave: see
 // CaptureOptions. The workspace's own root directory is never part of a change set.

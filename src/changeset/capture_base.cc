@@ -7,15 +7,20 @@
 #include <utility>
 
 #include "changeset/capture_attributes.h"
+#include "changeset/capture_view.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
 
 namespace bailiff {
 
-Result<Base> Base::Open(const Fd& root) {
+Result<Base> Base::Open(const Fd& root, const CaptureView* view) {
   const struct stat st = TRY(Stat(root));
   const Stability stability = TRY(StabilityOf(root));
-  return Base(&root, st.st_dev, stability);
+  return Base(&root, view, st.st_dev, stability);
+}
+
+bool Base::IsSeen(std::string_view path) const {
+  return view_ == nullptr || Shows(*view_, path);
 }
 
 Result<Base::Way> Base::Enter(std::string_view dir) {
@@ -38,6 +43,14 @@ Result<Base::Way> Base::Enter(std::string_view dir) {
 }
 
 Result<BaseEntry> Base::Look(const std::string& path) {
+  return IsSeen(path) ? LookAt(path) : BaseEntry();
+}
+
+Result<BaseEntry> Base::LookUnseen(const std::string& path) {
+  return IsSeen(path) ? BaseEntry() : LookAt(path);
+}
+
+Result<BaseEntry> Base::LookAt(const std::string& path) {
   BaseEntry entry;
   if (path == kPrivateName || IsBelow(path, kPrivateName)) return entry;
   const Way way = TRY(Enter(ParentOf(path)));
@@ -72,6 +85,7 @@ Result<std::vector<std::string>> Base::List(const std::string& path) {
   if (way != Way::kOpen) return names;
   names = TRY(ListDir(current_, kTreeEntriesMax));
   if (path.empty()) std::erase(names, kPrivateName);
+  std::erase_if(names, [&](const std::string& name) { return !IsSeen(JoinPath(path, name)); });
   std::sort(names.begin(), names.end());
   return names;
 }

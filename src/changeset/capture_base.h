@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "changeset/capture.h"
 #include "sys/fd.h"
 #include "workspace/identity.h"
 
@@ -26,14 +27,19 @@ struct BaseEntry {
   bool Is(EntryType type) const { return state == State::kPresent && identity.type == type; }
 };
 
-// The workspace as the base of a run, read by path. Remembers the directory that it looked into
-// last. The private directory .bailiff does not exist here.
+// The workspace as the base of a run, read by path: as the run saw it. Remembers the directory that
+// it looked into last. The private directory .bailiff does not exist here.
 class Base {
  public:
-  // `root` must outlive this object.
-  static Result<Base> Open(const Fd& root);
+  // `root` and `view` must outlive this object. Null: the run saw everything.
+  static Result<Base> Open(const Fd& root, const CaptureView* view);
 
   Result<BaseEntry> Look(const std::string& path);
+
+  // What is at a path that the run did not see; missing if it saw it.
+  Result<BaseEntry> LookUnseen(const std::string& path);
+
+  const CaptureView* view() const { return view_; }
 
   // Names in the directory `path`, sorted; none when it is missing.
   Result<std::vector<std::string>> List(const std::string& path);
@@ -53,11 +59,14 @@ class Base {
  private:
   enum class Way : std::uint8_t { kOpen, kMissing, kMount };
 
-  Base(const Fd* root, std::uint64_t dev, Stability stability)
-      : root_(root), dev_(dev), stability_(stability) {}
+  Base(const Fd* root, const CaptureView* view, std::uint64_t dev, Stability stability)
+      : root_(root), view_(view), dev_(dev), stability_(stability) {}
+  bool IsSeen(std::string_view path) const;
   Result<Way> Enter(std::string_view dir);
+  Result<BaseEntry> LookAt(const std::string& path);
 
   const Fd* root_;
+  const CaptureView* view_;
   std::uint64_t dev_;
   Stability stability_;
   std::optional<std::string> current_path_;

@@ -51,6 +51,7 @@ class Comparer {
         return AddSpecial(node);
       case Node::Kind::kDir:
         if (!node.paired) return AddCreatedDir(node);
+        if (node.unseen) return Ok();
         break;
       case Node::Kind::kFile:
         if (node.link_of.has_value()) return AddLink(node);

@@ -1,11 +1,13 @@
 #include "changeset/capture_pairs.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "changeset/capture_dirs.h"
 #include "changeset/capture_files.h"
+#include "changeset/capture_view.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
 
@@ -62,12 +64,33 @@ class Pairer {
   Status LookAtOwnBase(const Node& parent, Node* node) {
     node->own_base = JoinPath(parent.base_path, NameOf(node->path));
     node->own = TRY(base_.Look(node->own_base));
+    if (base_.view() == nullptr || node->own.exists() || node->kind != Node::Kind::kDir) {
+      return Ok();
+    }
+    BaseEntry entry = TRY(base_.LookUnseen(node->own_base));
+    if (!entry.Is(EntryType::kDir) || !MayMake(*base_.view(), node->own_base)) return Ok();
+    node->own = std::move(entry);
+    node->unseen = true;
     return Ok();
+  }
+
+  // Nothing in the base shows through it, and nothing in the base goes.
+  void PairUnseen(std::size_t index) {
+    Node& node = nodes()[index];
+    pairs_.by_base.emplace(node.own_base, index);
+    node.paired = true;
+    node.merged = true;
+    node.base_path = node.own_base;
+    node.base = node.own.identity;
   }
 
   Status PairNode(const Node& parent, std::size_t index) {
     Node& node = nodes()[index];
     if (node.own.state == BaseEntry::State::kMount) return Ok();
+    if (node.unseen) {
+      PairUnseen(index);
+      return Ok();
+    }
     switch (node.kind) {
       case Node::Kind::kDir:
         return node.opaque ? Ok() : PairDir(parent, index);
@@ -80,6 +103,11 @@ class Pairer {
         return Ok();
     }
     CheckFailed("Node::Kind out of range", __FILE__, __LINE__);
+  }
+
+  bool IsEmpty(std::size_t index) {
+    return std::none_of(nodes().begin() + 1, nodes().end(),
+                        [&](const Node& node) { return node.parent == index; });
   }
 
   // The base path that the overlay looks up for a merged directory or a metacopy file.
@@ -104,9 +132,13 @@ class Pairer {
     if (!parent.merged && node.redirect.empty()) return Ok();
     const std::string path = TRY(LookupPath(parent, node));
     const BaseEntry entry = TRY(base_.Look(path));
-    const bool is_new = node.redirect.empty() && !node.copied_up;
+    const bool was_there = base_.view() != nullptr && IsFolder(*base_.view(), node.path);
+    const bool is_new = node.redirect.empty() && !node.copied_up && !was_there;
     if (is_new && !entry.Is(EntryType::kDir)) return Ok();
-    if (!entry.Is(EntryType::kDir)) return Unresolved(path, &node);
+    if (!entry.Is(EntryType::kDir)) {
+      node.lost = was_there;
+      return was_there && IsEmpty(index) ? Ok() : Unresolved(path, &node);
+    }
     if (!pairs_.by_base.emplace(path, index).second) {
       return Strange(node.path, "is a second directory for one in the base");
     }
@@ -155,7 +187,7 @@ class Pairer {
       return Strange(path, "is relied upon, and the workspace has no such entry");
     }
     pairs_.conflicts.push_back({path, "was deleted in the workspace while the script ran"});
-    if (node != nullptr) node->lost = node->kind == Node::Kind::kFile;
+    if (node != nullptr && node->kind == Node::Kind::kFile) node->lost = true;
     return Ok();
   }
 
@@ -180,6 +212,19 @@ class Pairer {
   Base& base_;
   const CaptureOptions& options_;
 };
+
+// A script cannot remove what is a mount point to it.
+Status CheckFolders(const Upper& upper, const CaptureView& view) {
+  for (const CaptureView::Paths* paths : {&view.whole, &view.hollow}) {
+    for (const std::string& path : *paths) {
+      const Node* node = upper.Find(path);
+      if (node == nullptr || node->kind != Node::Kind::kDir) {
+        return Strange(path, "was a directory of its own for the run, and is none any more");
+      }
+    }
+  }
+  return Ok();
+}
 
 }  // namespace
 
@@ -221,6 +266,7 @@ bool ChangedSince(const Identity& base, std::int64_t started_ns, Stability stabi
 Result<Pairs> PairWithBase(Upper upper, const Fd& upper_root, Base* base,
                            const CaptureOptions& options) {
   Pairs pairs;
+  if (base->view() != nullptr) TRY(CheckFolders(upper, *base->view()));
   pairs.upper = std::move(upper);
   pairs.by_base.emplace("", 0);
   Pairer pairer(&pairs, base, options);

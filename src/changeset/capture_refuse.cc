@@ -3,6 +3,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "changeset/capture_view.h"
 #include "workspace/tree.h"
 
 namespace bailiff {
@@ -12,6 +13,9 @@ constexpr const char* kIsPrivate = "is the private directory of the workspace";
 constexpr const char* kIsReserved = "is reserved: scripts may not change it";
 constexpr const char* kHoldsReserved = "holds a reserved path, which scripts may not move";
 constexpr const char* kUnfinished = "is a tree that a rename left unfinished";
+constexpr const char* kOutsideCases = "lies outside of the cases that this run may see";
+constexpr const char* kOutsideView = "lies where this run may not look";
+constexpr const char* kExistsUnseen = "exists already, where this run may not look";
 constexpr const char* kDepends = "depends on another change that was refused";
 
 // So is named what a rename rebuilds a directory in (sandbox/child_movable.cc), which it removes.
@@ -89,7 +93,22 @@ class Refuser {
       const BaseEntry brought = TRY(base_.Look(change.from + reserved.substr(change.path.size())));
       if (brought.exists()) return std::string(kIsReserved);
     }
-    return std::string();
+    if (base_.view() == nullptr) return std::string();
+    return ReasonInView(*base_.view(), change, made);
+  }
+
+  // Nothing that the run did not see may be changed, nor may what it was given as a whole go.
+  Result<std::string> ReasonInView(const CaptureView& view, const Change& change, bool made) {
+    const bool uses_base = change.op != ChangeOp::kCreate;
+    if (uses_base && WholeFolderOf(view, change.base_path()).empty()) {
+      return std::string(MayMake(view, change.base_path()) ? kOutsideView : kOutsideCases);
+    }
+    const bool leaves = change.op == ChangeOp::kDelete || change.op == ChangeOp::kMove;
+    if (leaves && IsFolder(view, change.base_path())) return std::string(kOutsideView);
+    if (!made || !WholeFolderOf(view, change.path).empty()) return std::string();
+    if (!MayMake(view, change.path)) return std::string(kOutsideCases);
+    const BaseEntry unseen = TRY(base_.LookUnseen(change.path));
+    return std::string(unseen.exists() ? kExistsUnseen : "");
   }
 
   void Refuse(const Draft& draft) {

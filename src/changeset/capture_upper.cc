@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/units.h"
 #include "changeset/capture_attributes.h"
+#include "changeset/capture_view.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
 
@@ -58,6 +59,7 @@ class Reader {
       : upper_(upper),
         attributes_(options.attributes),
         prefix_(OverlayPrefix(attributes_)),
+        view_(options.view.has_value() ? &*options.view : nullptr),
         paths_(options.files_max) {}
 
   Result<Upper> Read() {
@@ -108,6 +110,7 @@ class Reader {
     if (st->st_dev != upper_dev_) return Strange(node, "lies on another file system");
     node.st = *st;
     node.kind = KindOf(*st);
+    if (node.kind == Node::Kind::kWhiteout && !HasLower(node)) node.kind = Node::Kind::kSpecial;
     if (node.kind == Node::Kind::kWhiteout || node.kind == Node::Kind::kSpecial) return node;
     if (node.kind == Node::Kind::kSymlink) node.link_target = TRY(ReadLink(dir, name));
     if (node.kind == Node::Kind::kFile && st->st_nlink > 1) {
@@ -119,6 +122,19 @@ class Reader {
     return node;
   }
 
+  // False where no overlay had anything below: what looks like its marks says nothing there.
+  bool HasLower(const Node& node) const {
+    if (view_ == nullptr) return true;
+    const std::string_view folder = WholeFolderOf(*view_, node.path);
+    return !folder.empty() && folder != node.path;
+  }
+
+  // An overlay of a part calls the part's root "/".
+  std::string InWorkspace(const Node& node, const std::string& redirect) const {
+    if (view_ == nullptr || !redirect.starts_with('/')) return redirect;
+    return "/" + std::string(WholeFolderOf(*view_, node.path)) + redirect;
+  }
+
   Status ReadAttributes(const Fd& fd, Node* node) {
     const std::vector<std::string> names = TRY(ListXattrs(fd));
     for (const std::string& name : names) {
@@ -127,7 +143,7 @@ class Reader {
       if (!name.starts_with("trusted.") && node->kind != Node::Kind::kSymlink) {
         node->has_other_xattrs = true;
       }
-      if (!name.starts_with(prefix_)) continue;
+      if (!name.starts_with(prefix_) || !HasLower(*node)) continue;
       const std::string_view short_name = std::string_view(name).substr(prefix_.size());
       if (std::find(kKnown.begin(), kKnown.end(), short_name) == kKnown.end()) continue;
       const std::string value = TRY(GetXattr(fd, name)).value_or("");
@@ -148,7 +164,7 @@ class Reader {
         return Strange(*node, "has an attribute that a user overlay does not make");
       }
       if (name == "metacopy") node->metacopy = true;
-      if (name == "redirect") node->redirect = value;
+      if (name == "redirect") node->redirect = InWorkspace(*node, value);
       if (name == "redirect" && value.empty()) return Strange(*node, "has an empty redirect");
       if (node->metacopy && node->kind != Node::Kind::kFile) {
         return Strange(*node, "is no regular file and has the metacopy attribute");
@@ -164,6 +180,7 @@ class Reader {
   const Fd& upper_;
   OverlayAttributes attributes_;
   std::string_view prefix_;
+  const CaptureView* view_;  // May be null.
   PathBudget paths_;
   dev_t upper_dev_ = 0;
   std::unordered_map<ino_t, mode_t> modes_;  // Of files with several names.

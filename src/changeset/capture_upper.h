@@ -43,6 +43,8 @@ struct Node {
   // move; empty below a directory that is new.
   std::string own_base;
   BaseEntry own;
+  // A directory that the run made without seeing that the base has one there.
+  bool unseen = false;
   // The base entry that this one is now, possibly moved.
   bool paired = false;
   std::string base_path;
@@ -51,7 +53,8 @@ struct Node {
   bool merged = false;
   // A file that is another name of this node; that one carries the pairing and the content.
   std::optional<std::size_t> link_of;
-  // Its base is gone from the workspace, so what it holds cannot be known. A conflict says so.
+  // Its base is gone from the workspace, so what it holds cannot be known. A conflict says so, but
+  // for a directory in which the run did nothing.
   bool lost = false;
 
   bool is_root() const { return depth == 0; }

@@ -120,6 +120,7 @@ class CommandLine {
       command->add_option(name, *value, help)->capture_default_str();
     };
     text("--case", &run_.case_name, "Folder of projects/ to work in");
+    command->add_option("--only-cases", run_.only_cases, "See these cases and Tools/ only: A,B");
     text("--cwd", &run_.cwd, "Working directory, if not the case or the root");
     text("--mode", &run_.mode, "commit, review or discard the changes");
     text("--on-failure", &run_.on_failure, "The same, when the script does not succeed");

@@ -83,10 +83,24 @@ Status SetProgram(const RunOptions& options, RunKind kind, RunRequest* request) 
   return Ok();
 }
 
+// "A,B"; nothing for an empty text.
+std::vector<std::string> SplitNames(std::string_view text) {
+  std::vector<std::string> names;
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    names.emplace_back(text.substr(0, comma));
+    if (comma == std::string_view::npos) break;
+    text.remove_prefix(comma + 1);
+    if (text.empty()) names.emplace_back();  // Which is refused.
+  }
+  return names;
+}
+
 Result<RunRequest> MakeRequest(const RunOptions& options, RunKind kind) {
   RunRequest request;
   TRY(SetProgram(options, kind, &request));
   request.case_name = options.case_name;
+  if (options.only_cases.has_value()) request.visible_cases = SplitNames(*options.only_cases);
   request.cwd = options.cwd;
   request.mode = TRY(Named("--mode", ParseMode(options.mode)));
   request.on_failure = TRY(Named("--on-failure", ParseMode(options.on_failure)));

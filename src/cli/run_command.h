@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@ namespace bailiff {
 // The options of `run` and `exec` as they were written.
 struct RunOptions {
   std::string case_name;
+  std::optional<std::string> only_cases;
   std::string cwd;
   std::string mode = "commit";
   std::string on_failure = "discard";

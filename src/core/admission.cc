@@ -8,6 +8,8 @@
 #include <array>
 #include <climits>
 #include <cstdlib>
+#include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -23,6 +25,7 @@ namespace {
 
 constexpr const char* kPython = "/usr/bin/python3";
 constexpr const char* kBash = "/bin/bash";
+constexpr const char* kCasesDir = "projects";
 constexpr std::size_t kShebangBytesMax = 256;
 constexpr std::size_t kEnvironmentBytesMax = 128UL * 1024;
 
@@ -65,8 +68,54 @@ Status CheckLimits(const Limits& limits, std::int64_t output_bytes) {
   return Ok();
 }
 
-Status CheckCase(const std::string& name, const Workspace& workspace) {
-  const std::vector<std::string> cases = TRY(ListCases(workspace));
+// The view of a run that sees `cases` and the tools. What else a workspace has by default seems
+// empty; the rest is not there.
+Result<View> ViewOf(const std::vector<std::string>& cases) {
+  if (cases.size() > kVisibleCasesMax) {
+    return Invalid(
+        fmt::format("--only-cases: {} cases; at most {}", cases.size(), kVisibleCasesMax));
+  }
+  View view{
+      .whole = {"Tools"}, .hollow = {kCasesDir, "Database", "Reports"}, .closed = {kCasesDir}};
+  for (const std::string& name : std::set<std::string>(cases.begin(), cases.end())) {
+    if (!ValidatePath(name).ok() || name.find('/') != std::string::npos) {
+      return Invalid("--only-cases " + Shown(name) + ": is not the name of a folder in projects/");
+    }
+    view.whole.push_back(JoinPath(kCasesDir, name));
+  }
+  return view;
+}
+
+// Opens what a request names, if its run will see it. What it will not see does not exist; nor does
+// what a symbolic link leads to from one folder that it sees into another.
+Result<Fd> OpenSeen(const Workspace& workspace, const std::optional<View>& view,
+                    const std::string& path, std::uint64_t flags) {
+  if (!view.has_value() || path.empty()) return OpenBeneath(workspace.root(), path, flags);
+  const Error missing(ErrorCode::kNotFound, "does not exist");
+  for (const std::string& folder : view->whole) {
+    if (path != folder && !IsBelow(path, folder)) continue;
+    const Result<Fd> dir = OpenDirBeneath(workspace.root(), folder, O_PATH);
+    if (!dir.ok()) return IsNoEntry(dir.error()) ? missing : dir.error();
+    const std::string rest = path == folder ? "." : path.substr(folder.size() + 1);
+    Result<Fd> opened = OpenBeneath(dir.value(), rest, flags);
+    const bool leads_out = !opened.ok() && opened.error().code() == ErrorCode::kPermissionDenied &&
+                           opened.error().sys_errno() == 0;
+    return leads_out ? Result<Fd>(missing) : std::move(opened);
+  }
+  const auto& hollow = view->hollow;
+  if (std::find(hollow.begin(), hollow.end(), path) == hollow.end()) return missing;
+  return OpenDirBeneath(workspace.root(), path, flags);
+}
+
+Status CheckCase(const std::string& name, const std::optional<View>& view,
+                 const Workspace& workspace) {
+  std::vector<std::string> cases = TRY(ListCases(workspace));
+  if (view.has_value()) {
+    std::erase_if(cases, [&](const std::string& known) {
+      const std::string path = JoinPath(kCasesDir, known);
+      return std::find(view->whole.begin(), view->whole.end(), path) == view->whole.end();
+    });
+  }
   if (std::find(cases.begin(), cases.end(), name) != cases.end()) return Ok();
   const std::vector<std::string> near = NearNames(name, cases);
   std::string message = "--case " + Shown(name) + ": there is no such folder in projects/";
@@ -101,14 +150,15 @@ Status CheckEnvironment(const std::vector<std::string>& env) {
   return Ok();
 }
 
-Result<std::string> ResolveCwd(const RunRequest& request, const Workspace& workspace) {
+Result<std::string> ResolveCwd(const RunRequest& request, const std::optional<View>& view,
+                               const Workspace& workspace) {
   if (request.cwd.empty()) {
-    return request.case_name.empty() ? std::string() : "projects/" + request.case_name;
+    return request.case_name.empty() ? std::string() : JoinPath(kCasesDir, request.case_name);
   }
   const Result<std::string> path = NormalizePath(request.cwd);
   if (!path.ok()) return Invalid("--cwd " + Shown(request.cwd) + ": " + path.error().message());
   if (path.value().empty()) return std::string();
-  const Result<Fd> dir = OpenBeneath(workspace.root(), path.value(), O_PATH | O_DIRECTORY);
+  const Result<Fd> dir = OpenSeen(workspace, view, path.value(), O_PATH | O_DIRECTORY);
   if (!dir.ok()) {
     const bool outside = dir.error().code() == ErrorCode::kPermissionDenied;
     return Invalid("--cwd " + Shown(request.cwd) + ": " +
@@ -151,8 +201,8 @@ Result<std::vector<std::string>> InterpreterFor(const std::string& path, std::st
 }
 
 Result<std::string> ReadScript(const std::string& shown, const std::string& path,
-                               const Workspace& workspace) {
-  const Result<Fd> file = OpenBeneath(workspace.root(), path, O_RDONLY | O_NONBLOCK);
+                               const std::optional<View>& view, const Workspace& workspace) {
+  const Result<Fd> file = OpenSeen(workspace, view, path, O_RDONLY | O_NONBLOCK);
   if (!file.ok()) {
     const Error& error = file.error();
     if (error.code() == ErrorCode::kNotFound) {
@@ -192,7 +242,7 @@ Status UseScriptFile(const RunRequest& request, const Workspace& workspace, Admi
     return Error(ErrorCode::kPermissionDenied,
                  "script " + shown + ": lies in Bailiff's own folder");
   }
-  const std::string text = TRY(ReadScript(shown, path.value(), workspace));
+  const std::string text = TRY(ReadScript(shown, path.value(), admitted->spec.view, workspace));
   admitted->script_sha256 = Sha256::Of(text);
   admitted->script_path = "/" + path.value();
   admitted->spec.argv = TRY(InterpreterFor(path.value(), text));
@@ -323,13 +373,15 @@ Result<Admitted> Admit(RunRequest* request, const std::string& id, const Workspa
   TRY(CheckLimits(request->limits, request->output_bytes));
   TRY(CheckChoices(*request, config));
   TRY(CheckEnvironment(request->env));
-  if (!request->case_name.empty()) TRY(CheckCase(request->case_name, workspace));
+  std::optional<View>& view = admitted.spec.view;
+  if (request->visible_cases.has_value()) view = TRY(ViewOf(*request->visible_cases));
+  if (!request->case_name.empty()) TRY(CheckCase(request->case_name, view, workspace));
 
   admitted.spec.id = id;
   admitted.spec.limits = request->limits;
   admitted.spec.network = request->network;
   admitted.spec.scratch_on_disk = config.scratch_on_disk;
-  const std::string cwd = TRY(ResolveCwd(*request, workspace));
+  const std::string cwd = TRY(ResolveCwd(*request, view, workspace));
   admitted.spec.cwd = cwd.empty() ? "/workspace" : "/workspace/" + cwd;
   TRY(UseProgram(*request, workspace, &admitted));
   admitted.spec.environment = MakeEnvironment(*request, admitted);
@@ -341,7 +393,7 @@ Result<Admitted> Admit(RunRequest* request, const std::string& id, const Workspa
 }
 
 Result<std::string> HashScript(const std::string& path, const Workspace& workspace) {
-  return Sha256::Of(TRY(ReadScript(Shown(path), path, workspace)));
+  return Sha256::Of(TRY(ReadScript(Shown(path), path, std::nullopt, workspace)));
 }
 
 std::string DefaultEnvironmentDigest() {

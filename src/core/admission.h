@@ -26,6 +26,8 @@ struct Admitted {
 // Checks `request` against the workspace and the configuration, and caps what has a cap; takes over
 // its `in`. `id` is the execution's.
 //
+// With RunRequest::visible_cases what the run will not see does not exist: messages are the same.
+//
 // Errors: kNotFound when the script does not exist; kPermissionDenied when it leads out of the
 //         workspace or cannot be read; kInvalidArgument for anything else that is wrong, naming the
 //         option, what is wrong with it and what would be right.

@@ -58,12 +58,6 @@ void PutOutput(json::object* object, const char* key, const std::string& bytes, 
   (*object)[std::string(key) + "_truncated"] = truncated || bytes.size() > max;
 }
 
-json::array Strings(const std::vector<std::string>& texts) {
-  json::array array;
-  for (const std::string& text : texts) array.emplace_back(ToUtf8Lossy(text));
-  return array;
-}
-
 bool Succeeded(const std::optional<int>& exit_code, std::string_view status,
                std::string_view change_state) {
   return status == "succeeded" && exit_code == 0 && change_state != "conflict" &&
@@ -168,6 +162,12 @@ json::value GuaranteesToJson(const std::optional<Guarantees>& guarantees) {
   return object;
 }
 
+json::array Strings(const std::vector<std::string>& texts) {
+  json::array array;
+  for (const std::string& text : texts) array.emplace_back(ToUtf8Lossy(text));
+  return array;
+}
+
 json::object ToJson(const Execution& execution, std::size_t output_max) {
   json::object object;
   object["execution_id"] = execution.id;
@@ -183,6 +183,9 @@ json::object ToJson(const Execution& execution, std::size_t output_max) {
   object["script_sha256"] = TextOrNull(ToHex(execution.script_sha256));
   object["script_args"] = Strings(execution.script_args);
   object["case_name"] = TextOrNull(execution.case_name);
+  if (execution.visible_cases.has_value()) {
+    object["visible_cases"] = Strings(*execution.visible_cases);
+  }
   object["working_dir"] = ToUtf8Lossy(execution.working_dir);
   object["environment"] = execution.environment;
   object["environment_digest"] = ToHex(execution.environment_digest);

@@ -34,6 +34,7 @@ struct Execution {
   std::string script_sha256;  // Raw.
   std::vector<std::string> script_args;
   std::string case_name;
+  std::optional<std::vector<std::string>> visible_cases;
   std::string working_dir;
   std::string environment = "default";
   std::string environment_digest;  // Raw.
@@ -79,6 +80,8 @@ struct StoredProblems {
 };
 std::string EncodeProblems(const StoredProblems& problems);
 StoredProblems DecodeProblems(const std::string& text);
+
+boost::json::array Strings(const std::vector<std::string>& texts);  // Lossy text.
 
 // `{"<key>": lossy text, "<key>_b64": exact bytes}`, the latter only where they differ.
 void PutBytes(boost::json::object* object, const std::string& key, const std::string& bytes);

@@ -413,6 +413,7 @@ Execution DescribeRun(const Context& context, const RunRequest& request, const A
   execution.script_sha256 = admitted.script_sha256;
   execution.script_args = admitted.script_args;
   execution.case_name = request.case_name;
+  execution.visible_cases = request.visible_cases;
   execution.working_dir = admitted.spec.cwd;
   execution.environment_digest = DefaultEnvironmentDigest();
   execution.mode = request.mode;
@@ -432,10 +433,11 @@ json::object AboutSubmission(const Execution& execution, const RunRequest& reque
   data["principal"] = execution.principal;
   data["script_path"] = ToUtf8Lossy(execution.script_path);
   data["script_sha256"] = ToHex(execution.script_sha256);
-  json::array args;
-  for (const std::string& arg : execution.script_args) args.emplace_back(ToUtf8Lossy(arg));
-  data["script_args"] = std::move(args);
+  data["script_args"] = Strings(execution.script_args);
   data["case_name"] = ToUtf8Lossy(execution.case_name);
+  if (execution.visible_cases.has_value()) {
+    data["visible_cases"] = Strings(*execution.visible_cases);
+  }
   data["working_dir"] = ToUtf8Lossy(execution.working_dir);
   data["mode"] = Name(execution.mode);
   data["environment"] = execution.environment;

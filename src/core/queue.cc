@@ -60,6 +60,7 @@ Result<Waiting> DecodeWaiting(const std::string& text) {
 
 // What the request may do is limited by who asks.
 Status CheckActor(const Actor& actor, RunRequest* request) {
+  request->visible_cases = actor.cases;
   if (request->network == Network::kHost) {
     const Status allowed = RequireRole(actor, Role::kReviewer, "network host");
     if (!allowed.ok()) {

@@ -20,6 +20,7 @@ inline constexpr double kCpusMin = 0.05;
 inline constexpr double kCpusMax = 1024;
 inline constexpr std::int64_t kFilesMax = 1'000'000;
 inline constexpr std::int64_t kOutputBytesMax = 1LL << 30;
+inline constexpr std::size_t kVisibleCasesMax = 256;
 inline constexpr std::size_t kScriptBytesMax = 16UL << 20;
 
 // Of a script that is given as text.
@@ -35,6 +36,9 @@ struct RunRequest {
 
   std::vector<std::string> args;  // Of the script.
   std::string case_name;
+  // The run sees these cases and Tools/, nothing else of the workspace: docs/design/0017. Nothing:
+  // it sees all. A case that does not exist is left out.
+  std::optional<std::vector<std::string>> visible_cases;
   std::string cwd;
   Mode mode = Mode::kCommit;
   Mode on_failure = Mode::kDiscard;

@@ -169,6 +169,7 @@ TEST(ProtocolTest, MessagesSurviveARoundTrip) {
   spec.network = Network::kHost;
   spec.scratch_on_disk = true;
   spec.demands = {.own_uid = true, .cgroup = false, .landlock = 7};
+  spec.view = View{.whole = {"Tools"}, .hollow = {"projects", ""}, .closed = {"projects"}};
   const Result<SandboxSpec> read = DecodeLaunch(EncodeLaunch(spec));
   ASSERT_THAT(read, IsOk());
   EXPECT_EQ(read.value().argv, spec.argv);
@@ -176,6 +177,9 @@ TEST(ProtocolTest, MessagesSurviveARoundTrip) {
   EXPECT_EQ(read.value().network, Network::kHost);
   EXPECT_TRUE(read.value().scratch_on_disk);
   EXPECT_EQ(read.value().demands, spec.demands);
+  EXPECT_EQ(read.value().view, spec.view);
+  spec.view.reset();
+  EXPECT_EQ(DecodeLaunch(EncodeLaunch(spec)).value().view, std::nullopt);
 
   Ending ending;
   ending.reason = EndReason::kOutOfMemory;

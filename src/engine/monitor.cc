@@ -29,6 +29,18 @@ Result<Sandbox> Prepare(const Message& message) {
                                            message.fds[3], &message.fds[4]});
 }
 
+std::optional<CaptureView> ViewOf(const Sandbox& sandbox) {
+  if (!sandbox.view().has_value()) return std::nullopt;
+  const SeenView& seen = *sandbox.view();
+  const auto set = [](const std::vector<std::string>& paths) {
+    return CaptureView::Paths(paths.begin(), paths.end());
+  };
+  return CaptureView{.whole = set(seen.whole),
+                     .hollow = set(seen.hollow),
+                     .closed = set(seen.asked.closed),
+                     .allowed = set(seen.asked.whole)};
+}
+
 // The clerk that captures: a child of the monitor, since only the monitor has the upper layer. It
 // is forked while the script runs, and confined when it is asked. Destruction ends it.
 class CaptureClerk {
@@ -74,6 +86,7 @@ class CaptureClerk {
       options.attributes = sandbox.guarantees().tier == Tier::kPrivileged
                                ? OverlayAttributes::kTrusted
                                : OverlayAttributes::kUser;
+      options.view = ViewOf(sandbox);
       TRY(ConfineClerk(sandbox.user_namespace(),
                        {&sandbox.upper(), &message->fds[0], &message->fds[1]}));
       const CaptureResult result =

@@ -130,6 +130,12 @@ std::string EncodeLaunch(const SandboxSpec& spec, MessageKind kind) {
   writer.U8(spec.demands.own_uid ? 1 : 0);
   writer.U8(spec.demands.cgroup ? 1 : 0);
   writer.U32(static_cast<std::uint32_t>(spec.demands.landlock));
+  writer.U8(spec.view.has_value() ? 1 : 0);
+  if (spec.view.has_value()) {
+    WriteStrings(spec.view->whole, &writer);
+    WriteStrings(spec.view->hollow, &writer);
+    WriteStrings(spec.view->closed, &writer);
+  }
   return writer.Take();
 }
 
@@ -147,6 +153,12 @@ Result<SandboxSpec> DecodeLaunch(std::string_view message) {
   spec.demands.own_uid = ReadBool(&reader);
   spec.demands.cgroup = ReadBool(&reader);
   spec.demands.landlock = static_cast<int>(reader.U32());
+  if (ReadBool(&reader)) {
+    spec.view.emplace();
+    spec.view->whole = ReadStrings(&reader);
+    spec.view->hollow = ReadStrings(&reader);
+    spec.view->closed = ReadStrings(&reader);
+  }
   return Finish(reader, std::move(spec), "launch");
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -165,8 +166,10 @@ long ChildProveAttributes(const ChildOp& op) {
 }
 
 long ChildOpenDir(const ChildOp& op) {
-  const int dir = SlotFd(op.from);
-  return Keep(syscall(SYS_openat, dir, op.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), op.to);
+  open_how how = {};
+  how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | op.number;
+  return Keep(syscall(SYS_openat2, SlotFd(op.from), op.path, &how, sizeof(how)), op.to);
 }
 
 long ChildMakePrivate(const ChildOp& /*op*/) {

@@ -37,6 +37,7 @@ enum class Slot : std::int8_t {
   kRuleset,
   kMask,
   kLower,
+  kFolder,  // A directory of kLower.
   kWork,
   kCgroupMemory,  // Files `tasks` of v1 leaves.
   kCgroupPids,
@@ -74,7 +75,8 @@ enum class ChildOpKind : std::uint8_t {
   kSetMode,          // fchmod of the directory `path` in `from` to `number`.
   kChangeOwner,      // chown of `path` in `from` to uid `number`, gid `extra`.
   kProveAttributes,  // user.overlay.* can be set on `from`.
-  kOpenDir,          // Open directory `path` in `from` into `to`.
+  kOpenDir,          // Open directory `path` in `from` into `to`; no link on the way; `number`:
+                     // openat2(2)'s `resolve`, more of it.
   kCheckIdentity,    // `from` is inode `extra` of device `number`.
   kCloneTree,        // open_tree(from, path, flags) into `to`.
   kSetMountFlags,    // mount_setattr of `from`: add `flags`; `number` may be AT_RECURSIVE.

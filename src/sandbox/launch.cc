@@ -1,5 +1,6 @@
 #include "sandbox/launch.h"
 
+#include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -202,6 +203,7 @@ class Launcher {
 
  private:
   Status PrepareTier();
+  Status PrepareView(const struct stat& root);
   Status PrepareMounts(const struct stat& root);
   Status PrepareDisk();
   Status PrepareCgroup();
@@ -242,11 +244,41 @@ Status Launcher::PrepareTier() {
   guarantees.seccomp = true;
   guarantees.landlock = inputs_.landlock_abi;
   guarantees.network = spec_.network;
+  if (spec_.view.has_value()) TRY(PrepareView(root));
   if (inputs_.tier == Tier::kPrivileged) return PrepareMounts(root);
   inputs_.carries_renames = true;
   inputs_.workspace_place = TRY(PlaceOf(fds_.workspace));
   TRY(RefuseMountsBelow(inputs_.workspace_place.path));
   return spec_.scratch_on_disk || !ProbeTmpfsAttributes().ok ? PrepareDisk() : Ok();
+}
+
+// A directory of a view has a stand-in in the layer of the sandbox's own, which is to look like it.
+Status Launcher::PrepareView(const struct stat& root) {
+  SeenView seen{*spec_.view, {}, {}};
+  std::vector<std::string> hollow = spec_.view->hollow;
+  std::sort(hollow.begin(), hollow.end());
+  inputs_.view.emplace();
+  const auto add = [&](const std::string& path, bool whole) -> Status {
+    const Result<Fd> dir = OpenDirBeneath(fds_.workspace, path, O_PATH);
+    if (!dir.ok()) {
+      // What openat2(2) may not cross, a mount, has no errno of its own.
+      const bool mount =
+          dir.error().code() == ErrorCode::kPermissionDenied && dir.error().sys_errno() == 0;
+      return IsNoEntry(dir.error()) || mount ? Ok() : Status(dir.error());
+    }
+    const struct stat st = TRY(Stat(dir.value()));
+    ViewFolder folder{.path = path, .whole = whole, .mode = st.st_mode & 07777};
+    // The workspace's owner appears as another one: see TakeOwnership().
+    if (st.st_uid != root.st_uid) folder.uid = st.st_uid;
+    if (st.st_gid != root.st_gid) folder.gid = st.st_gid;
+    inputs_.view->push_back(std::move(folder));
+    (whole ? seen.whole : seen.hollow).push_back(path);
+    return Ok();
+  };
+  for (const std::string& path : hollow) TRY(add(path, false));
+  for (const std::string& path : spec_.view->whole) TRY(add(path, true));
+  state_->view = std::move(seen);
+  return Ok();
 }
 
 Status Launcher::PrepareDisk() {

@@ -45,6 +45,16 @@ struct PlaceOnHost {
   ino_t inode = 0;
 };
 
+// A directory of SandboxSpec::view that the workspace has, and what the sandbox's own layer has
+// there.
+struct ViewFolder {
+  std::string path;
+  bool whole = false;
+  mode_t mode = 0755;
+  std::optional<uid_t> uid;  // Nothing: as the workspace's root.
+  std::optional<gid_t> gid;
+};
+
 struct PlanInputs {
   const SandboxSpec* spec = nullptr;
   Tier tier = Tier::kRootless;
@@ -59,6 +69,9 @@ struct PlanInputs {
   uid_t outside_uid = 0;  // Privileged tier: who owns the upper layer.
   gid_t outside_gid = 0;
   mode_t root_mode = 0755;  // Of the workspace's root.
+
+  // Each after the one that holds it. Nothing: all of the workspace is seen.
+  std::optional<std::vector<ViewFolder>> view;
 
   // Rootless tier: where the workspace is, to be opened again in the new mount namespace.
   PlaceOnHost workspace_place;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 
 #include <string_view>
 
@@ -70,6 +71,46 @@ std::string InLayers(const PlanInputs& inputs, const std::string& name) {
   return inputs.disk.has_value() ? std::string(kDiskDir) + "/" + name : name;
 }
 
+std::string PartName(const char* what, std::size_t index) {
+  return std::string(what) + "-" + std::to_string(index);
+}
+
+void GiveAway(const PlanInputs& inputs, const std::string& path, const ViewFolder& as, Plan* plan) {
+  if (inputs.tier != Tier::kPrivileged) return;
+  plan->push_back({.kind = ChildOpKind::kChangeOwner,
+                   .from = Slot::kScratch,
+                   .path = path,
+                   .number = as.uid.value_or(inputs.outside_uid),
+                   .extra = as.gid.value_or(inputs.outside_gid),
+                   .what = "give " + path + " to its owner"});
+}
+
+void SetMode(const std::string& path, mode_t mode, Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kSetMode,
+                   .from = Slot::kScratch,
+                   .path = path,
+                   .number = mode,
+                   .what = "set mode of " + path});
+}
+
+// In the upper layer a directory for each one that is seen, which no script can remove: each gets a
+// mount. Those that are seen whole are overlays of their own, so each needs a place to work, and
+// one to wait for the root's overlay, which must be made last: the kernel minds an upper layer
+// within one that is in use.
+void AddFolders(const PlanInputs& inputs, Plan* plan) {
+  for (std::size_t i = 0; i < inputs.view->size(); ++i) {
+    const ViewFolder& folder = (*inputs.view)[i];
+    const std::string upper = InLayers(inputs, "upper/" + folder.path);
+    MakeDir(Slot::kScratch, upper, 0700, plan);
+    GiveAway(inputs, upper, folder, plan);
+    SetMode(upper, folder.mode, plan);
+    if (!folder.whole) continue;
+    MakeDir(Slot::kScratch, InLayers(inputs, PartName("work", i)), 0700, plan);
+    MakeDir(Slot::kScratch, PartName("part", i), 0700, plan);
+  }
+  if (!inputs.view->empty()) MakeDir(Slot::kScratch, "view", 0700, plan);
+}
+
 void AddScratch(const PlanInputs& inputs, const std::string& point, Plan* plan) {
   const Limits& limits = inputs.spec->limits;
   plan->push_back({.kind = ChildOpKind::kNewFilesystem,
@@ -91,25 +132,11 @@ void AddScratch(const PlanInputs& inputs, const std::string& point, Plan* plan) 
   for (const char* name : {"tmp", "shm"}) {
     MakeDir(Slot::kScratch, name, 0777, plan);
     // mkdir(2) drops the sticky bit for some file systems; chmod does not.
-    plan->push_back({.kind = ChildOpKind::kSetMode,
-                     .from = Slot::kScratch,
-                     .path = name,
-                     .number = 01777,
-                     .what = std::string("set mode of ") + name});
+    SetMode(name, 01777, plan);
   }
-  if (inputs.tier == Tier::kPrivileged) {
-    plan->push_back({.kind = ChildOpKind::kChangeOwner,
-                     .from = Slot::kScratch,
-                     .path = "upper",
-                     .number = inputs.outside_uid,
-                     .extra = inputs.outside_gid,
-                     .what = "give the upper layer to its owner"});
-  }
-  plan->push_back({.kind = ChildOpKind::kSetMode,
-                   .from = Slot::kScratch,
-                   .path = InLayers(inputs, "upper"),
-                   .number = inputs.root_mode,
-                   .what = "set mode of the upper layer"});
+  GiveAway(inputs, InLayers(inputs, "upper"), ViewFolder{}, plan);
+  SetMode(InLayers(inputs, "upper"), inputs.root_mode, plan);
+  if (inputs.view.has_value()) AddFolders(inputs, plan);
   plan->push_back({.kind = ChildOpKind::kMakeWhiteout,
                    .from = Slot::kScratch,
                    .path = "mask/.bailiff",
@@ -124,6 +151,67 @@ void OpenScratchDir(const std::string& path, Slot to, Plan* plan) {
                    .what = "open layer " + path});
 }
 
+// Layers by descriptor: mountinfo, which the program may read, then has no path of the host.
+void AddNewOverlay(const PlanInputs& inputs, const std::string& lower, const std::string& what,
+                   Plan* plan) {
+  std::vector<std::string> options = {
+      "source",  "workspace",           "lowerdir", lower, "upperdir", SlotPath(Slot::kUpper),
+      "workdir", SlotPath(Slot::kWork), "index",    "off", "xino",     "off"};
+  if (inputs.tier == Tier::kPrivileged) {
+    for (const char* word : {"redirect_dir", "on", "metacopy", "on"}) options.emplace_back(word);
+  } else {
+    options.emplace_back("userxattr");
+    options.emplace_back("");
+  }
+  plan->push_back({.kind = ChildOpKind::kNewFilesystem,
+                   .to = Slot::kOverlay,
+                   .text = "overlay",
+                   .flags = kSafe,
+                   .list = std::move(options),
+                   .what = "mount overlay over " + what});
+}
+
+// What is seen whole, each as an overlay that is attached where it waits.
+void AddParts(const PlanInputs& inputs, Plan* plan) {
+  for (std::size_t i = 0; i < inputs.view->size(); ++i) {
+    const ViewFolder& folder = (*inputs.view)[i];
+    if (!folder.whole) continue;
+    plan->push_back({.kind = ChildOpKind::kOpenDir,
+                     .from = Slot::kLower,
+                     .to = Slot::kFolder,
+                     .path = folder.path,
+                     .number = RESOLVE_NO_XDEV,
+                     .what = "open " + folder.path});
+    OpenScratchDir(InLayers(inputs, "upper/" + folder.path), Slot::kUpper, plan);
+    OpenScratchDir(InLayers(inputs, PartName("work", i)), Slot::kWork, plan);
+    AddNewOverlay(inputs, SlotPath(Slot::kFolder), folder.path, plan);
+    Attach(Slot::kOverlay, Slot::kScratch, PartName("part", i), plan);
+  }
+}
+
+void CloneScratch(const std::string& path, Slot to, std::uint64_t flags, Plan* plan) {
+  plan->push_back({.kind = ChildOpKind::kCloneTree,
+                   .from = Slot::kScratch,
+                   .to = to,
+                   .path = path,
+                   .flags = flags,
+                   .what = "clone scratch " + path});
+}
+
+// Attaches the parts to the root's overlay. What is seen empty is mounted on itself, since a mount
+// point can be neither moved nor removed.
+void JoinParts(const PlanInputs& inputs, Plan* plan) {
+  if (inputs.view->empty()) return;
+  Attach(Slot::kOverlay, Slot::kScratch, "view", plan);
+  for (std::size_t i = 0; i < inputs.view->size(); ++i) {
+    const ViewFolder& folder = (*inputs.view)[i];
+    const std::string place = "view/" + folder.path;
+    CloneScratch(folder.whole ? PartName("part", i) : place, Slot::kOverlay, 0, plan);
+    Attach(Slot::kOverlay, Slot::kScratch, place, plan);
+  }
+  CloneScratch("view", Slot::kOverlay, AT_RECURSIVE, plan);
+}
+
 }  // namespace
 
 std::int64_t ScratchInodes(const Limits& limits) {
@@ -133,40 +221,24 @@ std::int64_t ScratchInodes(const Limits& limits) {
 void AddOverlay(const PlanInputs& inputs, const std::string& point, Plan* plan) {
   AddScratch(inputs, point, plan);
   Attach(Slot::kWorkspace, Slot::kScratch, "lower", plan);
-  OpenScratchDir(InLayers(inputs, "upper"), Slot::kUpper, plan);
-  OpenScratchDir(InLayers(inputs, "work"), Slot::kWork, plan);
   OpenScratchDir("mask", Slot::kMask, plan);
   OpenScratchDir("lower", Slot::kLower, plan);
-  // Layers by descriptor: mountinfo, which the program may read, then has no path of the host.
-  std::vector<std::string> options = {
-      "source",   "workspace",
-      "lowerdir", SlotPath(Slot::kMask) + ":" + SlotPath(Slot::kLower),
-      "upperdir", SlotPath(Slot::kUpper),
-      "workdir",  SlotPath(Slot::kWork),
-      "index",    "off",
-      "xino",     "off"};
-  if (inputs.tier == Tier::kPrivileged) {
-    for (const char* word : {"redirect_dir", "on", "metacopy", "on"}) options.emplace_back(word);
-  } else {
-    options.emplace_back("userxattr");
-    options.emplace_back("");
+  if (inputs.view.has_value()) AddParts(inputs, plan);
+  OpenScratchDir(InLayers(inputs, "upper"), Slot::kUpper, plan);
+  OpenScratchDir(InLayers(inputs, "work"), Slot::kWork, plan);
+  if (inputs.tier == Tier::kRootless) {
     plan->push_back({.kind = ChildOpKind::kProveAttributes,
                      .from = Slot::kUpper,
                      .what = "set user attributes in the upper layer"});
   }
-  plan->push_back({.kind = ChildOpKind::kNewFilesystem,
-                   .to = Slot::kOverlay,
-                   .text = "overlay",
-                   .flags = kSafe,
-                   .list = std::move(options),
-                   .what = "mount overlay over the workspace"});
-  for (const auto& [name, slot] : {std::pair("tmp", Slot::kTmp), std::pair("shm", Slot::kShm)}) {
-    plan->push_back({.kind = ChildOpKind::kCloneTree,
-                     .from = Slot::kScratch,
-                     .to = slot,
-                     .path = name,
-                     .what = std::string("clone scratch ") + name});
-  }
+  const std::string mask = SlotPath(Slot::kMask);
+  // Nothing of the workspace is below the root where only parts of it are seen.
+  const bool sees_all = !inputs.view.has_value();
+  AddNewOverlay(inputs, sees_all ? mask + ":" + SlotPath(Slot::kLower) : mask, "the workspace",
+                plan);
+  if (!sees_all) JoinParts(inputs, plan);
+  CloneScratch("tmp", Slot::kTmp, 0, plan);
+  CloneScratch("shm", Slot::kShm, 0, plan);
 }
 
 namespace {

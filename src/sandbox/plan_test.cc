@@ -242,6 +242,21 @@ std::string CaseName(const testing::TestParamInfo<Case>& info) {
 
 INSTANTIATE_TEST_SUITE_P(Tiers, PlanTest, testing::ValuesIn(kCases), CaseName);
 
+TEST_P(PlanTest, GivesALayerOfTheWorkspaceOnlyToWhatIsSeenWhole) {
+  inputs_.view = {{.path = "projects"}, {.path = "projects/A", .whole = true}};
+  const bool mounts = inputs_.tier == Tier::kPrivileged;
+  const Plan plan = mounts ? PlanMounter(inputs_) : PlanSandbox(inputs_);
+  std::vector<std::string> lowers;
+  for (const PlanStep& step : plan) {
+    if (step.text != "overlay") continue;
+    const auto lower = std::find(step.list.begin(), step.list.end(), "lowerdir");
+    ASSERT_NE(lower, step.list.end());
+    lowers.push_back(*(lower + 1));
+  }
+  const auto fd = [](Slot slot) { return "/proc/self/fd/" + std::to_string(SlotFd(slot)); };
+  EXPECT_THAT(lowers, testing::ElementsAre(fd(Slot::kFolder), fd(Slot::kMask)));
+}
+
 TEST(MounterPlanTest, UsesRedirectsAndAWhiteoutOverTheState) {
   SandboxSpec spec;
   PlanInputs inputs;

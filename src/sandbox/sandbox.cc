@@ -213,6 +213,10 @@ Sandbox::Sandbox(Sandbox&&) noexcept = default;
 Sandbox& Sandbox::operator=(Sandbox&&) noexcept = default;
 Sandbox::~Sandbox() = default;
 
+const std::optional<SeenView>& Sandbox::view() const {
+  return state_->view;
+}
+
 const Guarantees& Sandbox::guarantees() const {
   return state_->guarantees;
 }

@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "sandbox/spec.h"
@@ -18,6 +20,13 @@ struct SandboxFds {
   // Directory of the caller's own for what is too much for tmpfs, or too old a one; by name there,
   // <id>.<pid>.<start time>, until the sandbox is destroyed. Null: such a sandbox is refused.
   const Fd* scratch = nullptr;
+};
+
+// A View, and which of its directories the workspace has.
+struct SeenView {
+  View asked;
+  std::vector<std::string> whole;
+  std::vector<std::string> hollow;
 };
 
 // One isolated process tree over a copy-on-write view of a workspace.
@@ -48,6 +57,9 @@ class Sandbox {
   ~Sandbox();
 
   const Guarantees& guarantees() const;
+
+  // Nothing: it sees all of the workspace.
+  const std::optional<SeenView>& view() const;
 
   // Blocks until the tree has ended (every process gone, none just the first), or until `interrupt`
   // is readable or closed at its other end: then nothing. Enforces timeout and watchdogs.

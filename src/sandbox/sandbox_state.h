@@ -16,6 +16,7 @@ namespace bailiff {
 struct SandboxState {
   Limits limits;
   Guarantees guarantees;
+  std::optional<SeenView> view;
 
   std::optional<DiskScratch> disk;
   Fd uid_lock;

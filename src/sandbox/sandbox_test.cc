@@ -146,6 +146,11 @@ TEST_P(SandboxTest, RefusesASpecThatCannotBe) {
     refuses(invalid, [](SandboxSpec& spec) { spec.limits.files = -1; });
     refuses(invalid, [](SandboxSpec& spec) { spec.limits.timeout = std::chrono::seconds(0); });
     refuses(invalid, [](SandboxSpec& spec) { spec.environment.push_back(std::string("A=\0", 3)); });
+    for (const char* path : {"../x", "", "/Tools", "Tools/", "a/./b", "projects/A"}) {
+      refuses(invalid, [path](SandboxSpec& spec) { spec.view = View{{path}, {}, {}}; });
+      refuses(invalid, [path](SandboxSpec& spec) { spec.view = View{{}, {path}, {}}; });
+    }
+    refuses(invalid, [](SandboxSpec& spec) { spec.view = View{{"a"}, {"a"}, {}}; });
     refuses(ErrorCode::kResourceExhausted,
             [](SandboxSpec& spec) { spec.limits.memory_bytes = 1LL << 60; });
     world.spec() = good;

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +41,19 @@ struct Demands {
   bool operator==(const Demands&) const = default;
 };
 
+// What a sandbox sees of the workspace where that is not all of it: an allow-list, so that what
+// others make while it runs is not seen either. Paths are the workspace's own. The directory that
+// holds one of these is the root or one of `hollow`. What is no directory is left out.
+struct View {
+  std::vector<std::string> whole;   // Directories that are seen with all below: "projects/A".
+  std::vector<std::string> hollow;  // Directories that are there and seem empty: "projects".
+  // Of `hollow`, those in which nothing may be made besides what `whole` names.
+  std::vector<std::string> closed;
+
+  bool operator==(const View&) const = default;
+};
+inline constexpr std::size_t kViewFoldersMax = 1024;  // Each is a mount or two.
+
 // What one sandbox runs, as seen from inside it.
 struct SandboxSpec {
   std::string id;                        // Of the execution; names cgroups.
@@ -49,6 +64,7 @@ struct SandboxSpec {
   Network network = Network::kNone;
   bool scratch_on_disk = false;  // Also where tmpfs would do. Rootless tier only.
   Demands demands;
+  std::optional<View> view;  // Nothing: all of the workspace.
 };
 
 // The layers that hold for one sandbox, as the execution document shows them.

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/units.h"
 
@@ -20,6 +23,36 @@ Error Invalid(const std::string& message) {
 
 bool HasNul(const std::string& text) {
   return text.find('\0') != std::string::npos;
+}
+
+bool IsPlainPath(std::string_view path) {
+  if (path.find('\0') != std::string_view::npos) return false;
+  for (;;) {
+    const std::size_t slash = path.find('/');
+    const std::string_view name = path.substr(0, slash);
+    if (name.empty() || name == "." || name == "..") return false;
+    if (slash == std::string_view::npos) return true;
+    path.remove_prefix(slash + 1);
+  }
+}
+
+Status CheckView(const View& view) {
+  if (view.whole.size() + view.hollow.size() > kViewFoldersMax) {
+    return Invalid("view: at most " + std::to_string(kViewFoldersMax) + " folders");
+  }
+  std::set<std::string> seen;
+  for (const std::vector<std::string>* paths : {&view.hollow, &view.whole}) {
+    for (const std::string& path : *paths) {
+      if (!IsPlainPath(path)) return Invalid("view: '" + path + "' is no path in a workspace");
+      const std::size_t slash = path.rfind('/');
+      const bool has_place =
+          slash == std::string::npos || std::find(view.hollow.begin(), view.hollow.end(),
+                                                  path.substr(0, slash)) != view.hollow.end();
+      if (!has_place) return Invalid("view: nothing is seen of what holds '" + path + "'");
+      if (!seen.insert(path).second) return Invalid("view: '" + path + "' is named twice");
+    }
+  }
+  return Ok();
 }
 
 Status CheckLimits(const Limits& limits) {
@@ -64,6 +97,7 @@ Status CheckSpec(const SandboxSpec& spec) {
       std::any_of(spec.environment.begin(), spec.environment.end(), HasNul)) {
     return Invalid("argv and environment: must not contain zero bytes");
   }
+  if (spec.view.has_value()) TRY(CheckView(*spec.view));
   return CheckLimits(spec.limits);
 }
 

@@ -174,6 +174,8 @@ void AddMessages(Seeds* seeds) {
   spec.argv = {"/usr/bin/python3", "-c", "pass"};
   spec.environment = {"A=b"};
   spec.cwd = "/workspace";
+  SandboxSpec scoped = spec;
+  scoped.view = View{.whole = {"projects/A"}, .hollow = {"projects"}, .closed = {"projects"}};
   CaptureOptions capture;
   capture.id = kId;
   capture.reserved = {"Database"};
@@ -181,7 +183,8 @@ void AddMessages(Seeds* seeds) {
   ending.exit_code = 1;
   for (const std::string& message :
        {EncodeStartClerk("commit"), EncodeLaunch(spec, MessageKind::kPrepare),
-        EncodeCaptureRequest(capture), EncodeLaunched(Guarantees()), EncodeEnded(ending),
+        EncodeLaunch(scoped, MessageKind::kLaunch), EncodeCaptureRequest(capture),
+        EncodeLaunched(Guarantees()), EncodeEnded(ending),
         EncodeFailed(Error(ErrorCode::kIo, "open: No such file")),
         EncodeKind(MessageKind::kKill)}) {
     seeds->Add("messages", message);
