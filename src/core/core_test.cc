@@ -129,6 +129,33 @@ TEST(DocumentTest, WhatIsKeptOfADecisionIsTextWhateverWasRead) {
   EXPECT_EQ(again.decision->rule, "\xef\xbf\xbd");
 }
 
+TEST(DocumentTest, WhatWasDecidedFromIsKeptWhole) {
+  StoredProblems problems;
+  problems.decision = Decision{Verdict::kReview, "r", {"why"}, Role::kAdmin, {{"eval", 2, "x"}}};
+  problems.facts = PolicyFacts();
+  PolicyContext& context = problems.facts->context;
+  context.source = Source::kPlan;
+  context.exit_code = 3;
+  context.role = Role::kReviewer;
+  context.case_name = "A\xff";
+  context.moved_below.assign(kMovedPathsKeptMax + 2, "a/\xff");
+  context.lint = problems.decision->lint;
+  problems.facts->files_counted_to = 41;
+  const StoredProblems again = DecodeProblems(EncodeProblems(problems));
+  ASSERT_TRUE(again.facts.has_value());
+  EXPECT_EQ(again.facts->context.source, Source::kPlan);
+  EXPECT_EQ(again.facts->context.exit_code, 3);
+  EXPECT_EQ(again.facts->context.role, Role::kReviewer);
+  EXPECT_EQ(again.facts->context.case_name, "A\xff");
+  EXPECT_EQ(again.facts->context.moved_below.size(), kMovedPathsKeptMax);
+  EXPECT_EQ(again.facts->context.moved_below[0], "a/\xff");
+  EXPECT_EQ(again.facts->moved_omitted, 2);
+  EXPECT_EQ(again.facts->context.lint, context.lint);
+  EXPECT_EQ(again.decision->review_by, Role::kAdmin);
+  EXPECT_EQ(again.decision->lint, context.lint);
+  EXPECT_EQ(EncodeProblems(DecodeProblems(EncodeProblems(again))), EncodeProblems(again));
+}
+
 TEST(DocumentTest, SuccessFollowsTheStateOfTheChanges) {
   Execution execution;
   execution.status = "succeeded";

@@ -362,9 +362,9 @@ Made MakeExitCode(const Setting& setting) {
 }
 
 Made MakeLint(const Setting& setting) {
-  std::vector<std::string_view> known;
-  for (const LintName& name : LintNames()) known.push_back(name.name);
-  const std::vector<std::string> names = TRY(ChoicesSetting(setting.value, known));
+  const std::span<const std::string_view> known = LintNames();
+  const std::vector<std::string> names =
+      TRY(ChoicesSetting(setting.value, {known.begin(), known.end()}));
   Condition condition;
   condition.words = "lint (which protects nothing) found " + OneOf(names);
   condition.look = [names](const ChangeSet& /*set*/, const PolicyContext& context) {

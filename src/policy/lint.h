@@ -24,15 +24,10 @@ struct LintFact {
   bool operator==(const LintFact&) const = default;
 };
 
-struct LintName {
-  std::string_view name;
-  std::string_view words;  // "runs a shell command"
-};
-
-std::span<const LintName> LintNames();  // Names do not change.
+std::span<const std::string_view> LintNames();  // docs/policy.md. Names do not change.
 bool IsLintName(std::string_view name);
 
-// What was not looked at as a program, and why.
+// A Python script that was not parsed; its text says why, or where.
 inline constexpr std::string_view kLintNotParsed = "not-parsed";
 
 // Facts by patterns, line by line, of a script in any language. At most kLintFactsMax, by line;

@@ -100,7 +100,8 @@ def see_call(node):
     if name.split(".")[-1] in ("eval", "exec") and any(map(decodes, node.args)):
         found("encoded-exec", node)
     for word in node.keywords:
-        if word.arg == "shell" and isinstance(word.value, ast.Constant) and word.value.value is True:
+        value = word.value.value if isinstance(word.value, ast.Constant) else None
+        if word.arg == "shell" and value is True:
             found("shell-true", node)
 
 
