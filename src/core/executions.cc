@@ -292,7 +292,7 @@ class Run {
     proposal.host_network = request_.network == Network::kHost;
     proposal.wait_lock = request_.wait_lock;
     proposal.principal = execution_.principal;
-    proposal.role = Role::kAdmin;  // Who may write to the state may do everything.
+    proposal.role = context_.actor().role;
     proposal.exit_code = execution_.exit_code;
     proposal.script_path = execution_.script_path;
     proposal.script_sha256 = execution_.script_sha256;

@@ -342,7 +342,7 @@ Result<Action> RollBack(Context& context, const std::string& id,
     proposal.captured.conflicts = std::move(rollback.value().conflicts);
     proposal.rolls_back = id;
     proposal.principal = context.principal();
-    proposal.role = Role::kAdmin;  // Who may write to the state may do everything.
+    proposal.role = context.actor().role;
     proposal.wait_lock = wait_lock;
   }
   Action action;

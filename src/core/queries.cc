@@ -17,6 +17,7 @@
 #include "core/proposals.h"
 #include "policy/policy.h"
 #include "sys/file.h"
+#include "workspace/tree.h"
 
 namespace bailiff {
 namespace {
