@@ -187,6 +187,7 @@ TEST_P(CaptureViewTest, AnUnseenDirectoryThatIsMadeAgainKeepsAllThatIsInIt) {
     Write(root + "Hidden/g", "new");
     Remove(root + "Hidden");
     MakeDirs(root + "Hidden");
+    Chmod(root + "Hidden", 0700);
     Write(root + "Hidden/h", "new");
   });
   const CaptureResult result = Capture();
