@@ -159,7 +159,8 @@ asio::awaitable<Result<HttpReply>> ReadReply(Wire* wire) {
   while (!parser->is_done() && failure != http::error::body_limit) {
     const Wire::Transfer transfer = co_await wire->Read(asio::buffer(piece));
     input.append(piece.data(), transfer.size);
-    if (transfer.failure) parser->put_eof(failure);
+    // Without a byte there is nothing that an end could complete.
+    if (transfer.failure && parser->got_some()) parser->put_eof(failure);
     if (transfer.failure && !parser->is_done()) co_return Failed("read", transfer.failure);
     failure = {};
     while (!failure && !input.empty() && !parser->is_done()) {

@@ -30,7 +30,7 @@ Refusal TooSlow(const char* what) {
 }  // namespace
 
 // The part of one request's body in what all bodies may take together.
-class Connection::Budget {
+class ClientConnection::Budget {
  public:
   explicit Budget(ServerShare* share) : share_(share) {}
   Budget(const Budget&) = delete;
@@ -48,22 +48,23 @@ class Connection::Budget {
   std::size_t bytes_ = 0;
 };
 
-Connection::Connection(std::unique_ptr<Wire> wire, Peer peer, bool is_tls, ServerShare* share)
+ClientConnection::ClientConnection(std::unique_ptr<Wire> wire, Peer peer, bool is_tls,
+                                   ServerShare* share)
     : wire_(std::move(wire)), peer_(std::move(peer)), is_tls_(is_tls), share_(share) {}
 
-void Connection::SetDeadline(std::chrono::milliseconds time) {
+void ClientConnection::SetDeadline(std::chrono::milliseconds time) {
   deadline_ = std::chrono::steady_clock::now() + time;
 }
 
-void Connection::Sweep(Time now) {
+void ClientConnection::Sweep(Time now) {
   if (now >= deadline_) wire_->Cancel();
 }
 
-void Connection::Stop() {
+void ClientConnection::Stop() {
   if (phase_ != Phase::kRequest) cancel_.emit(asio::cancellation_type::terminal);
 }
 
-asio::awaitable<void> Connection::Run() {
+asio::awaitable<void> ClientConnection::Run() {
   SetDeadline(share_->limits.read_header_time);
   const boost::system::error_code failure = co_await wire_->Handshake();
   if (failure) co_return;
@@ -74,7 +75,7 @@ asio::awaitable<void> Connection::Run() {
   co_await wire_->Finish();
 }
 
-asio::awaitable<bool> Connection::ServeOne() {
+asio::awaitable<bool> ClientConnection::ServeOne() {
   RequestParser parser(share_->limits);
   Budget budget(share_);
   std::optional<Refusal> refusal = co_await ReadHead(&parser);
@@ -99,7 +100,7 @@ asio::awaitable<bool> Connection::ServeOne() {
   co_return sent&& keep;
 }
 
-asio::awaitable<std::optional<Refusal>> Connection::ReadHead(RequestParser* parser) {
+asio::awaitable<std::optional<Refusal>> ClientConnection::ReadHead(RequestParser* parser) {
   phase_ = Phase::kIdle;
   SetDeadline(share_->limits.idle_time);
   for (;;) {
@@ -118,8 +119,8 @@ asio::awaitable<std::optional<Refusal>> Connection::ReadHead(RequestParser* pars
   }
 }
 
-asio::awaitable<std::optional<Refusal>> Connection::ReadBody(RequestParser* parser,
-                                                             Budget* budget) {
+asio::awaitable<std::optional<Refusal>> ClientConnection::ReadBody(RequestParser* parser,
+                                                                   Budget* budget) {
   SetDeadline(share_->limits.read_body_time);
   const Time deadline = deadline_;
   bool awaits_continue = parser->expects_continue();
@@ -144,14 +145,14 @@ asio::awaitable<std::optional<Refusal>> Connection::ReadBody(RequestParser* pars
   co_return std::nullopt;
 }
 
-asio::awaitable<bool> Connection::ReadMore(std::size_t size) {
+asio::awaitable<bool> ClientConnection::ReadMore(std::size_t size) {
   std::string piece(size, '\0');
   const Wire::Transfer transfer = co_await wire_->Read(asio::buffer(piece));
   input_.append(piece, 0, transfer.size);
   co_return !transfer.failure && transfer.size > 0;
 }
 
-asio::awaitable<HttpResponse> Connection::Answer(HttpRequest request) {
+asio::awaitable<HttpResponse> ClientConnection::Answer(HttpRequest request) {
   const std::string what = request.method + " " + request.path;
   try {
     HttpResponse response = co_await share_->handler(std::move(request));
@@ -163,14 +164,14 @@ asio::awaitable<HttpResponse> Connection::Answer(HttpRequest request) {
 }
 
 // That somebody stopped waiting is no failure.
-void Connection::Report(const std::string& what, const std::exception& failure) const {
+void ClientConnection::Report(const std::string& what, const std::exception& failure) const {
   const auto* system = dynamic_cast<const boost::system::system_error*>(&failure);
   if (system != nullptr && system->code() == asio::error::operation_aborted) return;
   share_->report(what + ": " + failure.what());
 }
 
-asio::awaitable<bool> Connection::Send(HttpResponse response, bool is_head, bool is_old,
-                                       bool keep) {
+asio::awaitable<bool> ClientConnection::Send(HttpResponse response, bool is_head, bool is_old,
+                                             bool keep) {
   const bool has_no_body =
       response.status < 200 || response.status == 204 || response.status == 304;
   BodyFraming framing = BodyFraming::kLength;
@@ -205,7 +206,7 @@ asio::awaitable<bool> Connection::Send(HttpResponse response, bool is_head, bool
   co_return sent&& framing != BodyFraming::kUntilEnd;
 }
 
-asio::awaitable<bool> Connection::SendStream(const BodyStream* stream, BodyFraming framing) {
+asio::awaitable<bool> ClientConnection::SendStream(const BodyStream* stream, BodyFraming framing) {
   const bool is_chunked = framing == BodyFraming::kChunked;
   bool failed = false;
   while (!failed) {
@@ -233,7 +234,7 @@ asio::awaitable<bool> Connection::SendStream(const BodyStream* stream, BodyFrami
   co_return false;
 }
 
-asio::awaitable<void> Connection::WaitUntilGone() {
+asio::awaitable<void> ClientConnection::WaitUntilGone() {
   bool here = !share_->stopping;
   while (here && input_.size() < kReadAheadMax) here = co_await ReadMore(kHeadPiece);
   if (!here) co_return;
@@ -242,7 +243,7 @@ asio::awaitable<void> Connection::WaitUntilGone() {
   co_await forever.async_wait(asio::use_awaitable);
 }
 
-asio::awaitable<bool> Connection::Write(std::string_view bytes) {
+asio::awaitable<bool> ClientConnection::Write(std::string_view bytes) {
   while (!bytes.empty()) {
     const std::string_view piece = bytes.substr(0, kWritePiece);
     SetDeadline(share_->limits.write_time);

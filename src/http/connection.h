@@ -31,12 +31,12 @@ struct ServerShare {
 };
 
 // One client: its requests, one after the other. Runs on the server's thread.
-class Connection {
+class ClientConnection {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
   // `share` must outlive the connection.
-  Connection(std::unique_ptr<Wire> wire, Peer peer, bool is_tls, ServerShare* share);
+  ClientConnection(std::unique_ptr<Wire> wire, Peer peer, bool is_tls, ServerShare* share);
 
   // Until the client or the server has enough. Throws when it is cancelled.
   boost::asio::awaitable<void> Run();

@@ -89,7 +89,7 @@ struct HttpServer::State {
   TlsContext tls;
   std::optional<UnixListener> unix_file;
   std::list<Listener> listeners;
-  std::set<Connection*> connections;
+  std::set<ClientConnection*> connections;
   std::map<std::string, std::size_t> per_peer;  // Of addresses that have a limit.
   bool is_drained = false;
   // The last member: what still waits in it refers to the others.
@@ -98,7 +98,7 @@ struct HttpServer::State {
   asio::awaitable<void> Accept(Listener* listener);
   Accepted AcceptOne(const Listener& listener, int socket);
   void Welcome(Fd socket, const sockaddr_storage& from, const Listener& listener);
-  void Start(std::shared_ptr<Connection> connection, const std::string& counted);
+  void Start(std::shared_ptr<ClientConnection> connection, const std::string& counted);
   asio::awaitable<void> Sweep();
   asio::awaitable<void> Drain(std::chrono::milliseconds grace);
 };
@@ -169,14 +169,16 @@ void HttpServer::State::Welcome(Fd socket, const sockaddr_storage& from, const L
   (void)socket.Release();
   auto wire =
       listener.is_tls ? MakeServerWire(std::move(stream), tls) : MakePlainWire(std::move(stream));
-  Start(std::make_shared<Connection>(std::move(wire), std::move(peer), listener.is_tls, &share),
-        counted);
+  Start(
+      std::make_shared<ClientConnection>(std::move(wire), std::move(peer), listener.is_tls, &share),
+      counted);
 }
 
-void HttpServer::State::Start(std::shared_ptr<Connection> connection, const std::string& counted) {
+void HttpServer::State::Start(std::shared_ptr<ClientConnection> connection,
+                              const std::string& counted) {
   connections.insert(connection.get());
   if (!counted.empty()) ++per_peer[counted];
-  Connection* running = connection.get();
+  ClientConnection* running = connection.get();
   // However it ended, there is nobody left to tell.
   auto ended = [this, connection = std::move(connection), counted](const std::exception_ptr&) {
     connections.erase(connection.get());
@@ -194,7 +196,7 @@ asio::awaitable<void> HttpServer::State::Sweep() {
     timer.expires_after(SweepPeriod(share.limits));
     co_await timer.async_wait(asio::use_awaitable);
     const auto now = std::chrono::steady_clock::now();
-    for (Connection* connection : connections) connection->Sweep(now);
+    for (ClientConnection* connection : connections) connection->Sweep(now);
   }
 }
 
@@ -202,12 +204,12 @@ asio::awaitable<void> HttpServer::State::Drain(std::chrono::milliseconds grace) 
   share.stopping = true;
   for (Listener& listener : listeners) listener.cancel.emit(asio::cancellation_type::terminal);
   // A connection that ends leaves the set.
-  for (Connection* connection : std::set<Connection*>(connections)) connection->Stop();
+  for (ClientConnection* connection : std::set<ClientConnection*>(connections)) connection->Stop();
   asio::steady_timer timer(io);
   if (!connections.empty()) {
     timer.expires_after(grace);
     co_await timer.async_wait(asio::use_awaitable);
-    for (Connection* connection : std::set<Connection*>(connections)) {
+    for (ClientConnection* connection : std::set<ClientConnection*>(connections)) {
       connection->cancel().emit(asio::cancellation_type::terminal);
     }
     timer.expires_after(kAbandonTime);
