@@ -12,6 +12,7 @@
 
 #include "changeset/capture_world_test.h"
 #include "tests/support/matchers.h"
+#include "workspace/tree.h"
 
 // Captures of runs that saw parts of the workspace only. What the script saw is not the whole tree
 // here, so that a change set is compared with what it should list.
@@ -53,14 +54,14 @@ class CaptureViewTest : public CaptureBothTest {
     }
     for (const std::string& path : view.whole) {
       const std::string name = std::to_string(mounts.size());
-      mounts.push_back(top + "/part-" + name);
-      Overlay(world_.Base(path), world_.Upper(path), top + "/work-" + name, mounts.back());
+      mounts.push_back(JoinPath(top, "part-" + name));
+      Overlay(world_.Base(path), world_.Upper(path), JoinPath(top, "work-" + name), mounts.back());
     }
     const std::string root = top + "/merged";
     Overlay(top + "/mask", world_.Upper(), top + "/work", root);
-    for (const std::string& path : view.hollow) Bind(root + "/" + path, root + "/" + path);
+    for (const std::string& path : view.hollow) Bind(JoinPath(root, path), JoinPath(root, path));
     std::size_t part = 0;
-    for (const std::string& path : view.whole) Bind(mounts[part++], root + "/" + path);
+    for (const std::string& path : view.whole) Bind(mounts[part++], JoinPath(root, path));
     script(root + "/");
     for (const std::string& point : mounts) ::umount2(point.c_str(), MNT_DETACH);
     ASSERT_EQ(::umount2(root.c_str(), MNT_DETACH), 0) << std::strerror(errno);
