@@ -192,7 +192,7 @@ asio::awaitable<std::optional<Actor>> Api::WhoIs(const HttpRequest& request) {
 
 asio::awaitable<void> Api::TellDenied(Actor actor, std::string action, std::string reason) {
   co_await parts_.readers->Run(std::move(actor), [=](Context& context) {
-    RecordDenied(context, action, "", reason);
+    RecordDenial(context, {context.principal(), action, "", reason});
     return true;
   });
 }

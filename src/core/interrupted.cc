@@ -6,6 +6,8 @@
 #include "core/cancel_socket.h"
 #include "core/clerks.h"
 #include "core/executions.h"
+#include "core/permissions.h"
+#include "core/queue_pause.h"
 #include "core/records.h"
 
 namespace bailiff {
@@ -47,6 +49,21 @@ Result<bool> Cancel(Context& context, const std::string& id) {
   // It may have ended by itself in the same moment.
   const ExecutionRow row = TRY(context.store().GetExecution(id));
   return row.status == "cancelled";
+}
+
+Result<std::vector<std::string>> CancelAll(Context& context) {
+  TRY(PauseQueue(context));
+  std::vector<std::string> cancelled;
+  for (const ExecutionRow& row : TRY(context.store().RunningExecutions())) {
+    if (row.status == "running" && TRY(Cancel(context, row.id))) cancelled.push_back(row.id);
+  }
+  return cancelled;
+}
+
+Status MayCancel(Context& context, const std::string& id) {
+  const ExecutionRow row = TRY(context.store().GetExecution(id));
+  if (row.principal == context.principal()) return Ok();
+  return Authorize(context, Role::kReviewer, "cancel", id + ": to cancel what another started");
 }
 
 Result<std::vector<std::string>> FinishAbandoned(Context& context) {
