@@ -13,6 +13,7 @@
 #include "core/executions.h"
 #include "core/proposals.h"
 #include "core/queries.h"
+#include "core/queue_pause.h"
 #include "core/upkeep.h"
 
 namespace bailiff {
@@ -187,6 +188,9 @@ int CancelCommand(Session& session, const std::string& id, bool all) {
   }
   const Result<Context*> context = session.Open(Session::Purpose::kRead);
   if (!context.ok()) return session.Fail(context.error());
+  // First the queue: else what waits there starts while the others are stopped.
+  const Result<bool> paused = all ? PauseQueue(*context.value()) : Result<bool>(false);
+  if (!paused.ok()) return session.Fail(paused.error());
   const Result<std::vector<std::string>> cancelled = CancelSome(*context.value(), id, all);
   if (!cancelled.ok()) return session.Fail(cancelled.error());
   json::array array;
@@ -199,6 +203,10 @@ int CancelCommand(Session& session, const std::string& id, bool all) {
   if (none) text = all ? "nothing is running\n" : id + ": is not running\n";
   json::object document;
   document["cancelled"] = std::move(array);
+  if (all) {
+    document["queue_paused"] = true;
+    session.Say("the queue is paused; 'bailiff queue resume' lets it go on");
+  }
   session.Answer(document, text);
   return none && !all ? kExitWrongState : 0;
 }
@@ -208,15 +216,13 @@ int GcCommand(Session& session, const std::string& older_than, const std::string
   if (!context.ok()) return session.Fail(context.error());
   const Result<Collected> collected = Collect(*context.value(), older_than, wait_lock);
   if (!collected.ok()) return session.Fail(collected.error());
-  json::object document;
-  document["commits_forgotten"] = collected.value().commits_forgotten;
-  document["staged_dropped"] = collected.value().staged_dropped;
-  document["outputs_dropped"] = collected.value().outputs_dropped;
+  const Collected& dropped = collected.value();
   session.Answer(
-      document, fmt::format("dropped rollback data of {} commits, {} staged change sets, {} output "
-                            "files\n",
-                            collected.value().commits_forgotten, collected.value().staged_dropped,
-                            collected.value().outputs_dropped));
+      ToJson(dropped),
+      fmt::format("dropped rollback data of {} commits, {} staged change sets, {} output "
+                  "files, {} held change sets that expired, {} execution documents\n",
+                  dropped.commits_forgotten, dropped.staged_dropped, dropped.outputs_dropped,
+                  dropped.expired, dropped.logs_dropped));
   return 0;
 }
 

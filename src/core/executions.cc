@@ -17,6 +17,7 @@
 #include "core/admission.h"
 #include "core/cancel_socket.h"
 #include "core/clerks.h"
+#include "core/notify.h"
 #include "core/overtaken.h"
 #include "core/proof.h"
 #include "core/proposals.h"
@@ -358,8 +359,10 @@ class Run {
       execution_.log_file.clear();
       execution_.warnings.emplace_back(document["warnings"].as_array().back().as_string());
     }
-    return context_.store().UpdateExecution(execution_.id, execution_.status,
-                                            json::serialize(document), context_.NowNanos());
+    TRY(context_.store().UpdateExecution(execution_.id, execution_.status,
+                                         json::serialize(document), context_.NowNanos()));
+    NotifyEnded(context_, document);
+    return Ok();
   }
 
   Context& context_;
@@ -401,8 +404,10 @@ Status MarkInterrupted(Context& context, const ExecutionRow& row) {
   data["id"] = row.id;
   TRY(context.ledger().Append("interrupted", data));
   WriteExecutionRecord(context, row.id, &object);
-  return context.store().UpdateExecution(row.id, "interrupted", json::serialize(document),
-                                         context.NowNanos());
+  TRY(context.store().UpdateExecution(row.id, "interrupted", json::serialize(document),
+                                      context.NowNanos()));
+  NotifyEnded(context, object);
+  return Ok();
 }
 
 }  // namespace
