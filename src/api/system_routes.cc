@@ -7,7 +7,7 @@
 #include "api/api.h"
 #include "api/metrics.h"
 #include "core/admission.h"
-#include "core/doctor.h"
+#include "core/executions.h"
 #include "core/permissions.h"
 #include "core/queries.h"
 #include "core/queue.h"

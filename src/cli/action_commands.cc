@@ -13,6 +13,7 @@
 #include "core/executions.h"
 #include "core/proposals.h"
 #include "core/queries.h"
+#include "core/queue.h"
 #include "core/upkeep.h"
 
 namespace bailiff {
@@ -71,17 +72,10 @@ Result<Action> RollBackOne(Context& context, const std::string& prefix,
 }
 
 Result<std::vector<std::string>> CancelSome(Context& context, const std::string& prefix, bool all) {
-  std::vector<std::string> ids;
-  if (all) {
-    for (const ExecutionRow& row : TRY(context.store().RunningExecutions())) ids.push_back(row.id);
-  } else {
-    ids.push_back(TRY(ResolveId(context, prefix)));
-  }
-  std::vector<std::string> cancelled;
-  for (const std::string& id : ids) {
-    if (TRY(Cancel(context, id))) cancelled.push_back(id);
-  }
-  return cancelled;
+  if (all) return CancelAll(context);
+  const std::string id = TRY(ResolveId(context, prefix));
+  const bool cancelled = TRY(CancelQueued(context, id)) || TRY(Cancel(context, id));
+  return cancelled ? std::vector<std::string>{id} : std::vector<std::string>();
 }
 
 Result<Collected> Collect(Context& context, const std::string& older_than,
@@ -184,6 +178,10 @@ int CancelCommand(Session& session, const std::string& id, bool all) {
   if (none) text = all ? "nothing is running\n" : id + ": is not running\n";
   json::object document;
   document["cancelled"] = std::move(array);
+  if (all) {
+    document["queue_paused"] = true;
+    session.Say("the queue is paused; 'bailiff queue resume' lets it go on");
+  }
   session.Answer(document, text);
   return none && !all ? kExitWrongState : 0;
 }
@@ -193,15 +191,13 @@ int GcCommand(Session& session, const std::string& older_than, const std::string
   if (!context.ok()) return session.Fail(context.error());
   const Result<Collected> collected = Collect(*context.value(), older_than, wait_lock);
   if (!collected.ok()) return session.Fail(collected.error());
-  json::object document;
-  document["commits_forgotten"] = collected.value().commits_forgotten;
-  document["staged_dropped"] = collected.value().staged_dropped;
-  document["outputs_dropped"] = collected.value().outputs_dropped;
+  const Collected& dropped = collected.value();
   session.Answer(
-      document, fmt::format("dropped rollback data of {} commits, {} staged change sets, {} output "
-                            "files\n",
-                            collected.value().commits_forgotten, collected.value().staged_dropped,
-                            collected.value().outputs_dropped));
+      ToJson(dropped),
+      fmt::format("dropped rollback data of {} commits, {} staged change sets, {} output "
+                  "files, {} held change sets that expired, {} execution documents\n",
+                  dropped.commits_forgotten, dropped.staged_dropped, dropped.outputs_dropped,
+                  dropped.expired, dropped.logs_dropped));
   return 0;
 }
 

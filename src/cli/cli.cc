@@ -12,11 +12,13 @@
 #include "cli/action_commands.h"
 #include "cli/audit_commands.h"
 #include "cli/doctor_command.h"
+#include "cli/health_commands.h"
 #include "cli/policy_commands.h"
 #include "cli/query_commands.h"
 #include "cli/run_command.h"
 #include "cli/serve_command.h"
 #include "cli/session.h"
+#include "cli/token_commands.h"
 #include "core/probe.h"
 
 namespace bailiff {
@@ -40,6 +42,8 @@ class CommandLine {
     AddAuditCommands();
     AddServe();
     AddPolicyCommands();
+    AddTokenCommands();
+    AddQueueCommands();
     AddOtherCommands();
   }
 
@@ -201,27 +205,36 @@ class CommandLine {
     CLI::App* cancel = Command("cancel", "Stop a running execution",
                                [this] { return CancelCommand(session_, id_, all_); });
     cancel->add_option("ID", id_, "Its id or the beginning of it");
-    cancel->add_flag("--all", all_, "Stop every one");
+    cancel->add_flag("--all", all_, "Stop every one, and pause the queue");
     CLI::App* gc = Command("gc", "Drop what retention no longer needs",
                            [this] { return GcCommand(session_, older_than_, wait_lock_); });
     gc->add_option("--older-than", older_than_, "Rollback data and output of this age");
     AddWaitLock(gc);
   }
 
+  CLI::App* Group(const char* name, const char* help) {
+    CLI::App* group = app_.add_subcommand(name, help);
+    group->require_subcommand(1);
+    return group;
+  }
+
+  CLI::App* Within(CLI::App* group, const char* name, const char* help,
+                   std::function<int()> action) {
+    CLI::App* command = group->add_subcommand(name, help);
+    AddGlobals(command);
+    command->callback([this, action = std::move(action)] { action_ = action; });
+    return command;
+  }
+
   void AddAuditCommands() {
-    CLI::App* audit = app_.add_subcommand("audit", "The ledger");
-    audit->require_subcommand(1);
-    CLI::App* verify = audit->add_subcommand("verify", "Check the whole ledger, offline");
-    AddGlobals(verify);
-    verify->callback(
-        [this] { action_ = [this] { return AuditVerifyCommand(session_, verify_); }; });
+    CLI::App* audit = Group("audit", "The ledger");
+    CLI::App* verify = Within(audit, "verify", "Check the whole ledger, offline",
+                              [this] { return AuditVerifyCommand(session_, verify_); });
     verify->add_option("--key", verify_.key, "Public key that was kept elsewhere");
     verify->add_option("--checkpoint", verify_.checkpoint, "Checkpoint that was kept elsewhere");
     verify->add_option("--ledger", verify_.ledger, "A ledger's directory, without a workspace");
-    CLI::App* show = audit->add_subcommand("show", "Print the ledger");
-    AddGlobals(show);
-    show->callback(
-        [this] { action_ = [this] { return AuditShowCommand(session_, audit_show_); }; });
+    CLI::App* show = Within(audit, "show", "Print the ledger",
+                            [this] { return AuditShowCommand(session_, audit_show_); });
     show->add_option("--from", audit_show_.from, "First record")->capture_default_str();
     show->add_flag("--checkpoint", audit_show_.checkpoint,
                    "A signed checkpoint, to keep elsewhere");
@@ -258,7 +271,36 @@ class CommandLine {
     AddId(test);
   }
 
+  void AddTokenCommands() {
+    CLI::App* token = Group("token", "Who may use the server");
+    CLI::App* create = Within(token, "create", "Make a token, and show it this once",
+                              [this] { return TokenCreateCommand(session_, token_create_); });
+    create->add_option("NAME", token_create_.name, "Its principal is token:NAME")->required();
+    create->add_option("--role", token_create_.role, "agent, reviewer or admin")->required();
+    create->add_option("--case", token_create_.cases, "Only this case; any number of times")
+        ->allow_extra_args(false);
+    create->add_option("--expires", token_create_.expires,
+                       "After how long, or never; an agent's 90d, others' never");
+    Within(token, "list", "All tokens, without their secrets",
+           [this] { return TokenListCommand(session_); });
+    CLI::App* revoke = Within(token, "revoke", "Refuse it from now on",
+                              [this] { return TokenRevokeCommand(session_, id_); });
+    revoke->add_option("NAME", id_, "Its name or id")->required();
+  }
+
+  void AddQueueCommands() {
+    CLI::App* queue = Group("queue", "What the server has still to run");
+    Within(queue, "show", "What waits, and whether it is paused",
+           [this] { return QueueShowCommand(session_); });
+    Within(queue, "pause", "Start nothing more", [this] { return QueuePauseCommand(session_); });
+    Within(queue, "resume", "Go on", [this] { return QueueResumeCommand(session_); });
+  }
+
   void AddOtherCommands() {
+    Command("stats", "How executions went", [this] { return StatsCommand(session_, hours_); })
+        ->add_option("--hours", hours_, "Of the last so many hours")
+        ->capture_default_str();
+
     Command("doctor", "What this host can enforce, proved by trying",
             [this] { return DoctorCommand(session_); });
     // What `doctor` runs in a sandbox.
@@ -291,9 +333,11 @@ class CommandLine {
   ServeCommandOptions serve_;
   AuditVerifyOptions verify_;
   AuditShowOptions audit_show_;
+  TokenCreateOptions token_create_;
   std::string id_;
   std::string path_;
   std::string limit_ = "100";
+  std::string hours_ = "24";
   std::string digest_;
   std::string reason_;
   std::string wait_lock_ = "30";

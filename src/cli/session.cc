@@ -102,6 +102,7 @@ Result<Context*> Session::Open(Purpose purpose) {
   const TidiedUp tidied = TRY(TidyUp(*context_));
   for (const std::string& id : tidied.interrupted) Say(id + " was interrupted earlier");
   for (const std::string& id : tidied.finished) Say("finished what was left of " + id);
+  for (const std::string& id : tidied.expired) Say(id + " was held for too long and is dropped");
   return context_.get();
 }
 

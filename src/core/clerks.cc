@@ -111,6 +111,18 @@ Result<std::string> DoWriteRecord(std::string_view request, const std::vector<Fd
   return std::string();
 }
 
+Result<std::string> DoRemoveRecords(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  ByteReader reader(request);
+  const std::string folder = reader.Bytes();
+  std::vector<std::string> ids;
+  while (reader.ok() && !reader.AtEnd()) ids.push_back(reader.Bytes());
+  if (!reader.ok()) return Malformed();
+  ByteWriter writer;
+  writer.I64(TRY(RemoveRecords(dirs.workspace, folder, ids)));
+  return writer.Take();
+}
+
 // Nothing also where there is no `folder`.
 Result<std::optional<struct stat>> StatBeneath(const Fd& holder, const char* folder,
                                                const std::string& name) {
@@ -135,7 +147,8 @@ std::map<std::string, ClerkJob> ClerkJobs() {
           {"sync-staged", DoSyncStaged},
           {"discard-staged", DoDiscardStaged},
           {"forget", DoForget},
-          {"write-record", DoWriteRecord}};
+          {"write-record", DoWriteRecord},
+          {"remove-records", DoRemoveRecords}};
 }
 
 Result<CommitReport> ClerkCommit(Context& context, std::string change_set, std::string_view digest,
@@ -215,6 +228,18 @@ Result<Fd> ClerkBeginRecord(Context& context, const std::string& path, std::stri
   return context.launcher().AskClerk(
       "write-record", writer.data(),
       {&dirs.workspace, &dirs.private_dir, &dirs.journal, &dirs.held});
+}
+
+Result<std::int64_t> ClerkRemoveRecords(Context& context, const std::string& folder,
+                                        const std::vector<std::string>& ids) {
+  ByteWriter writer;
+  writer.Bytes(folder);
+  for (const std::string& id : ids) writer.Bytes(id);
+  const std::string answer = TRY(Ask(context, "remove-records", writer.Take()));
+  ByteReader reader(answer);
+  const std::int64_t removed = reader.I64();
+  if (!reader.ok() || !reader.AtEnd()) return Malformed();
+  return removed;
 }
 
 Result<std::vector<std::string>> ListStaged(const Context& context) {

@@ -34,6 +34,10 @@ Status ClerkForget(Context& context, const std::string& id);
 Status ClerkReadyRecord(Context& context);
 Result<Fd> ClerkBeginRecord(Context& context, const std::string& path, std::string_view bytes);
 
+// Removes records "<id>.json" from `folder` of the workspace; returns how many were there.
+Result<std::int64_t> ClerkRemoveRecords(Context& context, const std::string& folder,
+                                        const std::vector<std::string>& ids);
+
 // The ids of change sets whose content is kept, and of those that have put something aside.
 Result<std::vector<std::string>> ListStaged(const Context& context);
 Result<std::vector<std::string>> ListPutAside(const Context& context);

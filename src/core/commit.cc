@@ -6,6 +6,7 @@
 
 #include "core/clerks.h"
 #include "core/documents.h"
+#include "core/notify.h"
 #include "core/proposals.h"
 #include "core/records.h"
 #include "sys/memory.h"
@@ -61,7 +62,9 @@ Status WriteOutcome(Context& context, const ProposalRow& row, const ChangeSet& s
     problems.conflicts = report.problems;
     TRY(context.store().SetProblems(row.id, EncodeProblems(problems)));
     TRY(context.ledger().Append(record_type.empty() ? "conflict" : record_type, data));
-    return context.store().ChangeState(row.id, row.state, state, "", now);
+    TRY(context.store().ChangeState(row.id, row.state, state, "", now));
+    NotifyProposal(context, row, state);
+    return Ok();
   }
   // Under the lock nobody else counts it up.
   data["epoch"] = TRY(context.store().CurrentEpoch()) + 1;
@@ -72,6 +75,7 @@ Status WriteOutcome(Context& context, const ProposalRow& row, const ChangeSet& s
   // What changed files is signed at once: a later rewriting of it would need the key.
   TRY(context.ledger().Checkpoint());
   TRY(context.store().RecordCommit(row.id, row.state, HistoryRows(set, now), now));
+  NotifyProposal(context, row, state);
   return Ok();
 }
 
@@ -124,8 +128,17 @@ Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row) {
   json::object data = AboutProposal(context, row);
   data["error"] = result.error;
   TRY(context.ledger().Append("held", data));
+  NotifyProposal(context, row, ProposalState::kHeld);
   result.state = ProposalState::kHeld;
   return result;
+}
+
+Status DropWaiting(Context& context, const ProposalRow& row, ProposalState state,
+                   std::string_view decided_by, json::object data) {
+  TRY(context.ledger().Append(Name(state), data));
+  TRY(context.store().ChangeState(row.id, row.state, state, decided_by, context.NowNanos()));
+  TRY(ClerkDiscardStaged(context, row.id));
+  return UpdateDocuments(context, row, state);
 }
 
 Status UpdateDocuments(Context& context, const ProposalRow& row, ProposalState state) {
@@ -158,6 +171,7 @@ Result<std::vector<std::string>> FinishInterrupted(Context& context,
       TRY(UpdateDocuments(context, row, ProposalState::kHeld));
       TRY(context.store().ChangeState(row.id, row.state, ProposalState::kHeld, "",
                                       context.NowNanos()));
+      NotifyProposal(context, row, ProposalState::kHeld);
     }
     finished.push_back(row.id);
   }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -23,6 +25,12 @@ struct CommitResult {
 // A commit that could not begin (disk full) leaves the proposal held. One that was cut short by an
 // I/O error stays committing: the next taker of the lock finishes it.
 Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row);
+
+// Takes a proposal that is held, or approved and not applied, to `state`, rejected or expired: the
+// record of that name with `data`, the state, its content, its documents. The caller has the
+// workspace lock.
+Status DropWaiting(Context& context, const ProposalRow& row, ProposalState state,
+                   std::string_view decided_by, boost::json::object data);
 
 // Brings the execution documents (stored, and the record in the workspace) of a proposal, and of
 // what it rolled back, up to date with its new state.

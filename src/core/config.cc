@@ -24,6 +24,47 @@ Result<std::string> Text(const TomlValue& value, const std::string& path, const 
   return *text;
 }
 
+Result<std::chrono::milliseconds> Duration(const TomlValue& value, const std::string& path,
+                                           const std::string& key) {
+  const Result<std::chrono::milliseconds> time = ParseDuration(TRY(Text(value, path, key)));
+  if (!time.ok()) return Bad(path, key, time.error().message());
+  return time;
+}
+
+Result<std::int64_t> RunCount(const TomlValue& value, const std::string& path,
+                              const std::string& key) {
+  const auto* count = value.As<std::int64_t>();
+  if (count != nullptr && *count >= 0) return *count;
+  return Bad(path, key, "must be a whole number, 0 or more");
+}
+
+// As Set(), for the section [health].
+Result<bool> SetHealth(const std::string& key, const TomlValue& node, const std::string& path,
+                       HealthThresholds* health) {
+  if (key == "health.failure_rate") {
+    const auto* rate = node.As<double>();
+    const auto* whole = node.As<std::int64_t>();  // 0 or 1, without a point.
+    if (rate == nullptr && whole == nullptr) return Bad(path, key, "must be a number");
+    health->failure_rate = rate != nullptr ? *rate : static_cast<double>(*whole);
+    const bool sound = health->failure_rate >= 0 && health->failure_rate <= 1;
+    if (!sound) return Bad(path, key, "must be from 0 to 1");
+    return true;
+  }
+  if (key == "health.failure_min_runs") {
+    health->failure_min_runs = TRY(RunCount(node, path, key));
+    return true;
+  }
+  if (key == "health.average_duration") {
+    health->average_duration = TRY(Duration(node, path, key));
+    return true;
+  }
+  if (key == "health.executions_per_hour") {
+    health->executions_per_hour = TRY(RunCount(node, path, key));
+    return true;
+  }
+  return false;
+}
+
 // One setting; false when the key is unknown.
 Result<bool> Set(const std::string& key, const TomlValue& node, const std::string& path,
                  Config* config) {
@@ -46,9 +87,16 @@ Result<bool> Set(const std::string& key, const TomlValue& node, const std::strin
     return true;
   }
   if (key == "retention.rollback") {
-    const Result<std::chrono::milliseconds> time = ParseDuration(TRY(Text(node, path, key)));
-    if (!time.ok()) return Bad(path, key, time.error().message());
-    config->rollback_retention = std::chrono::duration_cast<std::chrono::hours>(time.value());
+    const std::chrono::milliseconds time = TRY(Duration(node, path, key));
+    config->rollback_retention = std::chrono::duration_cast<std::chrono::hours>(time);
+    return true;
+  }
+  if (key == "retention.held") {
+    config->held_retention = TRY(Duration(node, path, key));
+    return true;
+  }
+  if (key == "retention.execution_logs") {
+    config->log_retention = TRY(Duration(node, path, key));
     return true;
   }
   if (key == "records.execution_logs") {
@@ -60,7 +108,7 @@ Result<bool> Set(const std::string& key, const TomlValue& node, const std::strin
     config->execution_logs = off ? "" : folder;
     return true;
   }
-  return false;
+  return SetHealth(key, node, path, &config->health);
 }
 
 }  // namespace
@@ -75,9 +123,14 @@ Result<Config> LoadConfig(const std::string& path, ConfigFile presence) {
   }
   const std::string text = TRY(ReadAll(file.value(), kConfigBytesMax));
   for (const auto& [name, section] : TRY(ParseToml(text, path))) {
+    if (name == "webhook") {
+      config.webhooks = TRY(ParseWebhooks(section, path));
+      continue;
+    }
     const auto* table = section.As<TomlTable>();
     if (table == nullptr) {
-      return Bad(path, name, "is not a section; known: sandbox, retention, records, policy");
+      return Bad(path, name,
+                 "is not a section; known: sandbox, retention, records, policy, health, webhook");
     }
     if (name == "policy") {
       config.policy = TRY(Policy::Parse(*table, path));

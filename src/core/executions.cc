@@ -19,6 +19,7 @@
 #include "core/admission.h"
 #include "core/cancel_socket.h"
 #include "core/clerks.h"
+#include "core/notify.h"
 #include "core/overtaken.h"
 #include "core/proof.h"
 #include "core/proposals.h"
@@ -380,8 +381,10 @@ class Run {
       execution_.log_file.clear();
       execution_.warnings.emplace_back(document["warnings"].as_array().back().as_string());
     }
-    return context_.store().UpdateExecution(execution_.id, execution_.status,
-                                            json::serialize(document), context_.NowNanos());
+    TRY(context_.store().UpdateExecution(execution_.id, execution_.status,
+                                         json::serialize(document), context_.NowNanos()));
+    NotifyEnded(context_, document);
+    return Ok();
   }
 
   Context& context_;

@@ -51,8 +51,9 @@ ExecutionRow RowOf(const Execution& execution);
 // was not running (any more). Errors: kNotFound.
 Result<bool> Cancel(Context& context, const std::string& id);
 
-// The emergency stop: pauses the queue, then ends everything that runs, whichever process runs it.
-// Returns the ids of those that it ended. Errors: those of PauseQueue().
+// The emergency stop: pauses the queue, so that what waits there does not start meanwhile, then
+// ends everything that runs, whichever process runs it. Returns the ids of those that it ended.
+// Errors: those of PauseQueue().
 Result<std::vector<std::string>> CancelAll(Context& context);
 
 // Whether the context's actor may end the execution: its own, or any for a reviewer.

@@ -6,6 +6,7 @@
 #include "core/cancel_socket.h"
 #include "core/clerks.h"
 #include "core/executions.h"
+#include "core/notify.h"
 #include "core/permissions.h"
 #include "core/queue_pause.h"
 #include "core/records.h"
@@ -37,8 +38,10 @@ Status MarkInterrupted(Context& context, const ExecutionRow& row) {
   data["id"] = row.id;
   TRY(context.ledger().Append("interrupted", data));
   WriteExecutionRecord(context, row.id, &object);
-  return context.store().UpdateExecution(row.id, "interrupted", json::serialize(document),
-                                         context.NowNanos());
+  TRY(context.store().UpdateExecution(row.id, "interrupted", json::serialize(document),
+                                      context.NowNanos()));
+  NotifyEnded(context, object);
+  return Ok();
 }
 
 }  // namespace

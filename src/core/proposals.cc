@@ -13,6 +13,8 @@
 #include "core/clerks.h"
 #include "core/commit.h"
 #include "core/documents.h"
+#include "core/notify.h"
+#include "core/permissions.h"
 #include "core/records.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
@@ -127,7 +129,7 @@ ProposalRow MakeRow(const Context& context, const Proposal& proposal, ProposalSt
   row.digest = digest;
   row.origin = proposal.rolls_back;
   row.created_by = context.principal();
-  row.case_name = proposal.case_name;
+  row.case_name = proposal.seen_in.empty() ? proposal.case_name : proposal.seen_in;
   row.created_ns = context.NowNanos();
   row.counts = Counts(set);
   row.change_set = Encode(set);
@@ -158,6 +160,7 @@ Result<ProposalOutcome> Hold(Context& context, const Proposal& proposal, Proposa
   data["decision"] = ToJson(*outcome.decision);
   TRY(context.ledger().Append("held", data));
   TRY(context.store().InsertProposal(row));
+  NotifyProposal(context, row, row.state);
   outcome.state = ProposalState::kHeld;
   return outcome;
 }
@@ -176,6 +179,7 @@ Result<ProposalOutcome> End(Context& context, const Proposal& proposal, Proposal
   const char* type = state == ProposalState::kConflict ? "conflict" : "decided";
   TRY(context.ledger().Append(type, data, sync));
   TRY(context.store().InsertProposal(row));
+  NotifyProposal(context, row, row.state);
   TRY(ClerkDiscardStaged(context, row.id));
   outcome.state = state;
   return outcome;
@@ -193,6 +197,7 @@ Result<ProposalOutcome> CommitDecided(Context& context, Proposal proposal,
     row.decided_by.clear();
     TRY(ClerkSyncStaged(context, proposal.captured.set, Staged::kKnown));
     TRY(context.store().InsertProposal(row));
+    NotifyProposal(context, row, row.state);
     outcome.state = ProposalState::kHeld;
     outcome.error = lock.error().message();
     return outcome;
@@ -268,6 +273,7 @@ Result<ProposalOutcome> Propose(Context& context, Proposal proposal) {
 
 Result<Action> Approve(Context& context, const std::string& id, const std::string& digest,
                        std::chrono::milliseconds wait_lock) {
+  TRY(MayApprove(context, id));
   const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
   TRY(FinishInterrupted(context, lock));
   ProposalRow row = TRY(context.store().GetProposal(id));
@@ -300,6 +306,7 @@ Result<Action> Approve(Context& context, const std::string& id, const std::strin
 
 Result<Action> Reject(Context& context, const std::string& id, const std::string& reason,
                       std::chrono::milliseconds wait_lock) {
+  TRY(MayReject(context, id));
   // Under the lock nobody approves it meanwhile, so that the ledger can be told first.
   const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
   TRY(FinishInterrupted(context, lock));
@@ -309,11 +316,7 @@ Result<Action> Reject(Context& context, const std::string& id, const std::string
   }
   json::object data = AboutProposal(context, row);
   data["reason"] = ToUtf8Lossy(reason);
-  TRY(context.ledger().Append("rejected", data));
-  TRY(context.store().ChangeState(id, row.state, ProposalState::kRejected, context.principal(),
-                                  context.NowNanos()));
-  TRY(ClerkDiscardStaged(context, id));
-  TRY(UpdateDocuments(context, row, ProposalState::kRejected));
+  TRY(DropWaiting(context, row, ProposalState::kRejected, context.principal(), std::move(data)));
   Action action;
   action.id = id;
   action.state = ProposalState::kRejected;
@@ -322,6 +325,7 @@ Result<Action> Reject(Context& context, const std::string& id, const std::string
 
 Result<Action> RollBack(Context& context, const std::string& id,
                         std::chrono::milliseconds wait_lock) {
+  TRY(MayRollBack(context, id));
   Proposal proposal;
   {
     const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
@@ -343,6 +347,8 @@ Result<Action> RollBack(Context& context, const std::string& id,
     proposal.rolls_back = id;
     proposal.principal = context.principal();
     proposal.role = context.actor().role;
+    proposal.seen_in = row.case_name;
+    if (RollbackNeedsReview(context, row)) proposal.mode = Mode::kReview;
     proposal.wait_lock = wait_lock;
   }
   Action action;

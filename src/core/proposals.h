@@ -37,6 +37,8 @@ struct Proposal {
   std::string environment;
   std::string level;
   LintInput lint;
+  // Whose actors see it: the case of what is rolled back. Empty: `case_name`.
+  std::string seen_in;
   std::chrono::milliseconds wait_lock{30'000};
 };
 
@@ -75,15 +77,18 @@ struct Action {
 boost::json::object ToJson(const Action& action);
 
 // Commits a held change set, byte for byte as it was decided. `digest` ("sha256:<hex>", or a prefix
-// of at least 8 digits; empty: any) must be its digest. Errors: kNotFound; those of Propose().
+// of at least 8 digits; empty: any) must be its digest. Errors: kNotFound; kPermissionDenied (see
+// MayApprove()); those of Propose().
 Result<Action> Approve(Context& context, const std::string& id, const std::string& digest,
                        std::chrono::milliseconds wait_lock);
 
-// Drops a held change set. Errors: kNotFound; those of WorkspaceLock::Take().
+// Drops a held change set. Errors: kNotFound; kPermissionDenied (see MayReject()); those of
+// WorkspaceLock::Take().
 Result<Action> Reject(Context& context, const std::string& id, const std::string& reason,
                       std::chrono::milliseconds wait_lock);
 
-// Undoes a commit by another one, which goes through policy as any change set does.
+// Undoes a commit by another one, which goes through policy as any change set does; an agent's is
+// held where a person had approved the commit. Errors: kNotFound; those of Propose().
 Result<Action> RollBack(Context& context, const std::string& id,
                         std::chrono::milliseconds wait_lock);
 

@@ -9,6 +9,7 @@
 #include "core/admission.h"
 #include "core/cancel_socket.h"
 #include "core/executions.h"
+#include "core/queue_pause.h"
 #include "core/records.h"
 #include "core/request_json.h"
 
@@ -125,6 +126,7 @@ Result<Execution> Enqueue(Context& context, const std::string& id, const json::o
 }
 
 Result<std::optional<Claimed>> ClaimNext(Context& context) {
+  if (TRY(PausedBy(context)).has_value()) return std::optional<Claimed>();
   std::optional<QueuedRow> row = TRY(NextQueued(context.store()));
   if (!row.has_value()) return std::optional<Claimed>();
   CancelSocket socket = TRY(TakeName(context, row->execution_id));

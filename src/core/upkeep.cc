@@ -7,9 +7,13 @@
 
 #include "base/ids.h"
 #include "core/clerks.h"
+#include "core/deliver.h"
 #include "core/executions.h"
 #include "core/proposals.h"
+#include "core/retention.h"
 #include "sandbox/stale.h"
+#include "store/outbox.h"
+#include "store/retention.h"
 #include "sys/file.h"
 
 namespace bailiff {
@@ -87,18 +91,33 @@ Result<Collected> CollectGarbage(Context& context, std::chrono::nanoseconds olde
   TRY(ClerkRecover(context));  // It also removes what attempts left that nothing else tells of.
   const std::int64_t before_ns = context.NowNanos() - older_than.count();
   Collected collected;
+  collected.expired = static_cast<std::int64_t>(TRY(ExpireHeld(context, lock)).size());
   collected.staged_dropped = TRY(DropStaged(context));
   // The database may still rely on journals that are about to go.
   TRY(context.store().Sync());
   collected.commits_forgotten = TRY(ForgetCommits(context, before_ns));
   collected.outputs_dropped = TRY(DropOutputs(context, before_ns));
+  collected.logs_dropped = TRY(DropExecutionLogs(context));
+  const Connection& connection = context.store().connection();
+  const auto ago = [&](std::chrono::nanoseconds age) { return context.NowNanos() - age.count(); };
+  collected.answers_dropped = TRY(RemoveOldAnswers(connection, ago(kAnswerLife)));
+  collected.messages_dropped = TRY(RemoveOldMessages(connection, ago(kGiveUpAfter)));
+  boost::json::object data = ToJson(collected);
+  data["principal"] = context.principal();
+  TRY(context.ledger().Append("gc", data));
+  return collected;
+}
+
+boost::json::object ToJson(const Collected& collected) {
   boost::json::object data;
   data["commits_forgotten"] = collected.commits_forgotten;
   data["staged_dropped"] = collected.staged_dropped;
   data["outputs_dropped"] = collected.outputs_dropped;
-  data["principal"] = context.principal();
-  TRY(context.ledger().Append("gc", data));
-  return collected;
+  data["expired"] = collected.expired;
+  data["logs_dropped"] = collected.logs_dropped;
+  data["answers_dropped"] = collected.answers_dropped;
+  data["messages_dropped"] = collected.messages_dropped;
+  return data;
 }
 
 Result<TidiedUp> TidyUp(Context& context) {
@@ -106,6 +125,7 @@ Result<TidiedUp> TidyUp(Context& context) {
   TRY(CleanStaleScratch(context.scratch_dir()));
   TidiedUp tidied;
   tidied.interrupted = TRY(FinishAbandoned(context));
+  tidied.expired = TRY(ExpireHeld(context));
   ProposalFilter filter;
   filter.state = ProposalState::kCommitting;
   filter.limit = 1;

@@ -106,6 +106,12 @@ Status Forget(const JournalDirs& dirs, const std::string& id);
 // directories made as needed, owned by the workspace's owner. Refuses to follow links.
 Status WriteRecord(const Fd& workspace, std::string_view path, std::string_view bytes);
 
+// Removes from `folder` of the workspace the records "<id>.json", durably. What is not there, or is
+// no regular file, is skipped; links are not followed. Returns how many were removed.
+// Errors: kInvalidArgument for what is no id.
+Result<std::int64_t> RemoveRecords(const Fd& workspace, std::string_view folder,
+                                   const std::vector<std::string>& ids);
+
 // Removes what WriteRecord() leaves in .bailiff when it is killed. Those that others are writing
 // stay.
 Status SweepRecords(const Fd& workspace);

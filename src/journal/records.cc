@@ -141,6 +141,31 @@ Status WriteRecord(const Fd& workspace, std::string_view path, std::string_view 
   return Fsync(dir);
 }
 
+Result<std::int64_t> RemoveRecords(const Fd& workspace, std::string_view folder,
+                                   const std::vector<std::string>& ids) {
+  TRY(ValidatePath(folder));
+  const Result<Fd> dir = OpenDirBeneath(workspace, folder);
+  if (!dir.ok()) {
+    if (IsNoEntry(dir.error())) return std::int64_t{0};
+    return dir.error();
+  }
+  std::int64_t removed = 0;
+  for (const std::string& id : ids) {
+    if (!IsId(id)) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "remove record: '" + EscapeForTerminal(id, Lines::kSingle) + "' is not an id");
+    }
+    const std::string name = id + ".json";
+    const std::optional<struct stat> st = TRY(StatAt(dir.value(), name));
+    if (!st.has_value() || !S_ISREG(st->st_mode)) continue;
+    const Status unlinked = Unlink(dir.value(), name);
+    if (!unlinked.ok() && unlinked.error().sys_errno() != ENOENT) return unlinked.error();
+    ++removed;
+  }
+  TRY(Fsync(dir.value()));
+  return removed;
+}
+
 Status SweepRecords(const Fd& workspace) {
   const Fd private_dir = TRY(OpenDirBeneath(workspace, kPrivateDir));
   for (const std::string& name : TRY(ListDir(private_dir, kPrivateNamesMax))) {

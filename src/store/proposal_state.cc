@@ -54,7 +54,7 @@ bool CanBecome(ProposalState from, ProposalState to) {
       return to == kApproved || to == kRejected || to == kExpired || to == kCommitting ||
              to == kConflict;
     case kApproved:
-      return to == kCommitting || to == kRejected || to == kConflict;
+      return to == kCommitting || to == kRejected || to == kExpired || to == kConflict;
     case kCommitting:
       // Back to held: the commit could not begin (a full disk), and may be tried again.
       return to == kCommitted || to == kConflict || to == kNeedsAttention || to == kHeld;

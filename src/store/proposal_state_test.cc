@@ -22,6 +22,7 @@ TEST(ProposalStateTest, TheWholeLifeOfAProposal) {
       {kHeld, kConflict},
       {kApproved, kCommitting},
       {kApproved, kRejected},
+      {kApproved, kExpired},
       {kApproved, kConflict},
       {kCommitting, kCommitted},
       {kCommitting, kConflict},

@@ -22,17 +22,6 @@ constexpr Sql kListProposals =
     " OR case_name IN (SELECT value FROM json_each(?5))) ORDER BY seq DESC LIMIT ?4";
 constexpr int kChangeSetColumn = 19;  // Of kSelectProposal only.
 
-// Parameters ?5 and ?6 of the lists: what is seen, as JSON, and by whom.
-void BindSight(const std::optional<Sight>& sight, Statement* statement) {
-  std::string cases;
-  if (sight.has_value()) {
-    boost::json::array array;
-    for (const std::string& name : sight->cases) array.emplace_back(name);
-    cases = boost::json::serialize(array);
-  }
-  statement->BindText(5, cases).BindText(6, sight.has_value() ? sight->principal : "");
-}
-
 std::int64_t Capped(std::int64_t limit) {
   return std::clamp<std::int64_t>(limit, 1, kStoreRowsMax);
 }
@@ -140,6 +129,16 @@ Error WhyUnchanged(const Connection& connection, const std::string& id, Proposal
 
 }  // namespace
 
+void BindSight(const std::optional<Sight>& sight, int cases, int who, Statement* statement) {
+  std::string names;
+  if (sight.has_value()) {
+    boost::json::array array;
+    for (const std::string& name : sight->cases) array.emplace_back(name);
+    names = boost::json::serialize(array);
+  }
+  statement->BindText(cases, names).BindText(who, sight.has_value() ? sight->principal : "");
+}
+
 std::string_view Name(ProposalKind kind) {
   switch (kind) {
     case ProposalKind::kExecution:
@@ -220,7 +219,7 @@ Result<std::vector<ExecutionRow>> Store::ListExecutions(const ExecutionFilter& f
       .BindText(3, filter.case_name)
       .Bind(4, Capped(filter.limit))
       .Bind(7, filter.since_ns);
-  BindSight(filter.sight, &select);
+  BindSight(filter.sight, 5, 6, &select);
   return ReadExecutions(&select);
 }
 
@@ -300,7 +299,7 @@ Result<std::vector<ProposalRow>> Store::ListProposals(const ProposalFilter& filt
       .BindText(2, filter.state.has_value() ? Name(*filter.state) : "")
       .BindText(3, filter.kind.has_value() ? Name(*filter.kind) : "")
       .Bind(4, Capped(filter.limit));
-  BindSight(filter.sight, &select);
+  BindSight(filter.sight, 5, 6, &select);
   std::vector<ProposalRow> rows;
   for (;;) {
     const bool has_row = TRY(select.Step());

@@ -37,6 +37,10 @@ struct Sight {
   std::string principal;
 };
 
+// Binds the cases as a JSON array ("" where all is seen) to the one parameter, the principal to the
+// other: "?cases = '' OR principal = ?who OR case_name IN (SELECT value FROM json_each(?cases))".
+void BindSight(const std::optional<Sight>& sight, int cases, int who, Statement* statement);
+
 struct ExecutionFilter {
   std::int64_t limit = 50;
   // Only older ones than this; 0 for all. The last row's seq pages on.
