@@ -23,6 +23,9 @@ import time
 # analyzer walks into the macros of the test library for minutes and finds nothing there.
 TEST_CHECKS_OFF = ",".join(("-clang-analyzer-*", "-concurrency-mt-unsafe", "-performance-inefficient-*",
                             "-readability-identifier-naming", "-readability-function-size"))
+# The analyzer of clang 14 does not know that a coroutine's frame outlives a suspension, and takes what
+# Asio keeps there for uninitialized.
+COROUTINE_CHECKS_OFF = "-clang-analyzer-core.CallAndMessage,-clang-analyzer-core.NullDereference"
 CACHE_DAYS = 30
 
 
@@ -83,6 +86,12 @@ def is_test(file):
     return path.stem.endswith("_test") or "tests" in path.parts
 
 
+def checks_off(file):
+    if is_test(file):
+        return TEST_CHECKS_OFF
+    return COROUTINE_CHECKS_OFF if "co_await" in pathlib.Path(file).read_text(encoding="utf-8") else ""
+
+
 def check(entry, args, fixed):
     """Returns (state, seconds, output); state is 'cached', 'clean' or 'failed'."""
     start = time.monotonic()
@@ -92,8 +101,9 @@ def check(entry, args, fixed):
         os.utime(mark)
         return "cached", time.monotonic() - start, ""
     command = [args.clang_tidy, "-p", str(args.build_dir), "--quiet"]
-    if is_test(entry["file"]):
-        command.append(f"--checks={TEST_CHECKS_OFF}")
+    off = checks_off(entry["file"])
+    if off:
+        command.append(f"--checks={off}")
     run = subprocess.run([*command, entry["file"]], capture_output=True, text=True, check=False)
     seconds = time.monotonic() - start
     if run.returncode != 0:

@@ -135,7 +135,9 @@ bool IsSendable(const HttpHeaders& headers) {
 
 std::string RequestBytes(const Url& url, const HttpHeaders& headers, const std::string& body) {
   std::string bytes = "POST " + url.target + " HTTP/1.1\r\nHost: " + url.authority + "\r\n";
-  for (const auto& [name, value] : headers) bytes.append(name + ": " + value + "\r\n");
+  for (const auto& [name, value] : headers) {
+    bytes.append(name).append(": ").append(value).append("\r\n");
+  }
   bytes += "Content-Length: " + std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n";
   return bytes + body;
 }

@@ -141,8 +141,9 @@ void HttpServer::State::Welcome(Fd socket, const sockaddr_storage& from, const L
   peer.address = FormatAddress(from);
   std::string counted;
   if (!peer.is_unix && !IsLoopback(from)) counted = WithoutPort(peer.address);
+  const auto of_peer = per_peer.find(counted);
   const bool too_many_of_peer =
-      !counted.empty() && per_peer[counted] >= share.limits.connections_per_peer_max;
+      of_peer != per_peer.end() && of_peer->second >= share.limits.connections_per_peer_max;
   if (connections.size() >= share.limits.connections_max || too_many_of_peer) {
     TurnAway(socket, listener.is_tls);
     return;
