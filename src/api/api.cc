@@ -183,18 +183,21 @@ asio::awaitable<std::optional<Actor>> Api::WhoIs(const HttpRequest& request) {
     co_return local;
   }
   if (!secret.has_value()) co_return std::nullopt;
-  Result<Actor> actor = co_await parts_.readers->Run(
-      Actor{},
-      [secret = std::move(*secret)](Context& context) { return Authenticate(context, secret); });
+  const Actor nobody;
+  const auto work = [secret = std::move(*secret)](Context& context) {
+    return Authenticate(context, secret);
+  };
+  Result<Actor> actor = co_await parts_.readers->Run(nobody, work);
   if (!actor.ok()) co_return std::nullopt;
   co_return std::move(actor).value();
 }
 
 asio::awaitable<void> Api::TellDenied(Actor actor, std::string action, std::string reason) {
-  co_await parts_.readers->Run(std::move(actor), [=](Context& context) {
+  const auto work = [=](Context& context) {
     RecordDenial(context, {context.principal(), action, "", reason});
     return true;
-  });
+  };
+  co_await parts_.readers->Run(actor, work);
 }
 
 // A request with an Idempotency-Key: done once, however often it comes.
@@ -219,10 +222,10 @@ asio::awaitable<HttpResponse> Api::Repeatable(const ApiRoute& route, ApiCall cal
   }
   answering_.insert(now);
   const auto finally = std::shared_ptr<void>(nullptr, [&](void*) { answering_.erase(now); });
-  Result<std::optional<Answer>> known =
-      co_await parts_.writers->Run(call.actor, [key = *call.key](Context& context) {
-        return BeginAnswer(context.store(), key, context.NowNanos());
-      });
+  const auto work = [key = *call.key](Context& context) {
+    return BeginAnswer(context.store(), key, context.NowNanos());
+  };
+  Result<std::optional<Answer>> known = co_await parts_.writers->Run(call.actor, work);
   if (!known.ok()) co_return ProblemOf(known.error());
   if (known.value().has_value()) co_return co_await AnswerAgain(std::move(*known.value()), call);
 
@@ -231,13 +234,13 @@ asio::awaitable<HttpResponse> Api::Repeatable(const ApiRoute& route, ApiCall cal
   HttpResponse response = co_await route.handler(std::move(call));
   // A refusal has done nothing, so the same may be tried again; a conflict is an outcome.
   const bool outcome = response.status < 300 || response.status == 409;
-  const Status kept = co_await parts_.writers->Run(
-      actor,
-      [answer_key, outcome, status = response.status, &response](Context& context) -> Status {
-        if (!outcome) return ForgetAnswer(context.store(), answer_key);
-        const bool fits = response.body.size() <= kAnswerBytesMax;
-        return FinishAnswer(context.store(), answer_key, status, fits ? response.body : "");
-      });
+  const auto keep = [answer_key, outcome, status = response.status,
+                     &response](Context& context) -> Status {
+    if (!outcome) return ForgetAnswer(context.store(), answer_key);
+    const bool fits = response.body.size() <= kAnswerBytesMax;
+    return FinishAnswer(context.store(), answer_key, status, fits ? response.body : "");
+  };
+  const Status kept = co_await parts_.writers->Run(actor, keep);
   if (!kept.ok()) co_return ProblemOf(kept.error());
   co_return response;
 }

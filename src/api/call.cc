@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "core/documents.h"
 #include "http/problem.h"
 
 namespace bailiff {
@@ -86,7 +87,7 @@ HttpResponse JsonResponse(int status, const boost::json::value& value) {
   HttpResponse response;
   response.status = status;
   response.headers.emplace_back("Content-Type", "application/json");
-  response.body = boost::json::serialize(value);
+  response.body = Pretty(value);
   return response;
 }
 

@@ -27,26 +27,28 @@ class ContextPool {
   ~ContextPool();  // Waits for what runs; what waits is dropped.
 
   // Runs `work(Context&)` for `actor` on one of the threads; the awaiting handler goes on with its
-  // result on the io thread.
+  // result on the io thread. `work` is a variable of the caller: what a lambda captures that is
+  // written into a co_await expression is destroyed twice by g++ 12 (GCC bug 101367).
   template <typename Work>
-  auto Run(Actor actor, Work work)
+  auto Run(const Actor& actor, const Work& work)
       -> boost::asio::awaitable<decltype(work(std::declval<Context&>()))> {
     using Value = decltype(work(std::declval<Context&>()));
-    auto initiate = [this, actor = std::move(actor), work = std::move(work)](auto handler) mutable {
-      auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-      Add([this, actor = std::move(actor), work = std::move(work),
-           shared = std::move(shared)](Context& context) mutable {
-        context.ActAs(std::move(actor));
-        auto value = std::make_shared<Value>(work(context));
-        boost::asio::post(*io_, [shared = std::move(shared), value = std::move(value)]() mutable {
-          std::move (*shared)(std::move(*value));
-        });
-      });
-    };
-    co_return co_await boost::asio::async_initiate<decltype(boost::asio::use_awaitable),
-                                                   void(Value)>(std::move(initiate),
-                                                                boost::asio::use_awaitable);
+    auto shared_work = std::make_shared<Work>(work);
+    auto shared_actor = std::make_shared<Actor>(actor);
+    return boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(Value)>(
+        [this, shared_actor, shared_work](auto handler) {
+          auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+          Add([this, shared_actor, shared_work, shared](Context& context) {
+            context.ActAs(*shared_actor);
+            auto value = std::make_shared<Value>((*shared_work)(context));
+            boost::asio::post(*io_, [shared, value] { std::move (*shared)(std::move(*value)); });
+          });
+        },
+        boost::asio::use_awaitable);
   }
+
+  template <typename Work>
+  void Run(const Actor& actor, const Work&& work) = delete;
 
  private:
   using Task = std::function<void(Context&)>;

@@ -102,15 +102,15 @@ class Follower {
 
  private:
   asio::awaitable<Result<News>> Read() {
-    return parts_->readers->Run(
-        actor_,
-        [id = id_, out = position_.out, err = position_.err](Context& context) -> Result<News> {
-          News news;
-          news.document = TRY(ExecutionDocument(context, id));
-          news.out = TRY(ReadKeptOutput(context, id, Stream::kOut, out, kChunkBytes));
-          news.err = TRY(ReadKeptOutput(context, id, Stream::kErr, err, kChunkBytes));
-          return news;
-        });
+    const auto work = [id = id_, out = position_.out,
+                       err = position_.err](Context& context) -> Result<News> {
+      News news;
+      news.document = TRY(ExecutionDocument(context, id));
+      news.out = TRY(ReadKeptOutput(context, id, Stream::kOut, out, kChunkBytes));
+      news.err = TRY(ReadKeptOutput(context, id, Stream::kErr, err, kChunkBytes));
+      return news;
+    };
+    return parts_->readers->Run(actor_, work);
   }
 
   std::string Frames(News& news, const std::optional<Live::State>& live) {
@@ -215,11 +215,12 @@ asio::awaitable<HttpResponse> Follow(ApiParts* parts, std::shared_ptr<Followers>
     co_return busy;
   }
   std::shared_ptr<void> count = CountOne(followers, call.actor.name);
-  const Status seen = co_await parts->readers->Run(call.actor, [id](Context& context) -> Status {
+  const auto work = [id](Context& context) -> Status {
     TRY(MaySee(context, id));
     TRY(ExecutionDocument(context, id));
     return Ok();
-  });
+  };
+  const Status seen = co_await parts->readers->Run(call.actor, work);
   if (!seen.ok()) co_return ProblemOf(seen.error());
   const auto follower = std::make_shared<Follower>(parts, call.actor, id, std::move(position));
   HttpResponse response;

@@ -51,11 +51,11 @@ asio::awaitable<HttpResponse> Submit(ApiParts* parts, ApiCall call) {
   // Before a worker can know of it.
   parts->live->Begin(id, "queued");
   const Actor actor = call.actor;
-  const Result<Execution> queued = co_await parts->readers->Run(
-      actor, [id, body = std::move(call.body), key = call.key,
-              length_max = parts->limits.queue_length_max](Context& context) {
-        return Enqueue(context, id, body, length_max, key.has_value() ? &*key : nullptr);
-      });
+  const auto work = [id, body = std::move(call.body), key = call.key,
+                     length_max = parts->limits.queue_length_max](Context& context) {
+    return Enqueue(context, id, body, length_max, key.has_value() ? &*key : nullptr);
+  };
+  const Result<Execution> queued = co_await parts->readers->Run(actor, work);
   if (!queued.ok()) {
     parts->live->End(id);
     co_return ProblemOfRun(queued.error());
@@ -79,8 +79,8 @@ asio::awaitable<HttpResponse> List(ApiParts* parts, ApiCall call) {
     }
     filter.since_ns = time->time_since_epoch().count();
   }
-  Result<Page> page = co_await parts->readers->Run(
-      call.actor, [filter](Context& context) { return ExecutionsPage(context, filter); });
+  const auto work = [filter](Context& context) { return ExecutionsPage(context, filter); };
+  Result<Page> page = co_await parts->readers->Run(call.actor, work);
   if (!page.ok()) co_return ProblemOf(page.error());
   co_return JsonResponse(200, PageToJson("executions", std::move(page).value()));
 }
@@ -99,11 +99,11 @@ asio::awaitable<HttpResponse> Show(ApiParts* parts, ApiCall call) {
 asio::awaitable<HttpResponse> Output(ApiParts* parts, ApiCall call, Stream stream) {
   const std::string id = call.request.params.at("id");
   const Actor actor = call.actor;
-  const Result<std::int64_t> size =
-      co_await parts->readers->Run(actor, [id, stream](Context& context) -> Result<std::int64_t> {
-        TRY(MaySee(context, id));
-        return KeptOutputSize(context, id, stream);
-      });
+  const auto work = [id, stream](Context& context) -> Result<std::int64_t> {
+    TRY(MaySee(context, id));
+    return KeptOutputSize(context, id, stream);
+  };
+  const Result<std::int64_t> size = co_await parts->readers->Run(actor, work);
   if (!size.ok()) co_return ProblemOf(size.error());
   const std::string* header = call.request.Header("Range");
   ByteRange range{ByteRange::Kind::kWhole, 0, size.value()};
@@ -125,9 +125,10 @@ asio::awaitable<HttpResponse> Output(ApiParts* parts, ApiCall call, Stream strea
                                       std::to_string(size.value()));
   }
   const auto read = [parts, actor, id, stream](std::int64_t from, std::int64_t bytes) {
-    return parts->readers->Run(actor, [=](Context& context) {
+    const auto reading = [=](Context& context) {
       return ReadKeptOutput(context, id, stream, from, static_cast<std::size_t>(bytes));
-    });
+    };
+    return parts->readers->Run(actor, reading);
   };
   if (range.size <= kPieceBytes) {
     Result<std::string> bytes = co_await read(range.first, range.size);
@@ -152,11 +153,11 @@ asio::awaitable<HttpResponse> File(ApiParts* parts, ApiCall call) {
   const std::string id = call.request.params.at("id");
   const Result<std::string> path = NormalizePath(call.request.params.at("path"));
   if (!path.ok()) co_return Problem(422, "invalid_argument", path.error().message(), "path:path");
-  Result<std::string> bytes = co_await parts->readers->Run(
-      call.actor, [id, path = path.value()](Context& context) -> Result<std::string> {
-        TRY(MaySee(context, id));
-        return FileOf(context, id, path, kFileBytesMax);
-      });
+  const auto work = [id, path = path.value()](Context& context) -> Result<std::string> {
+    TRY(MaySee(context, id));
+    return FileOf(context, id, path, kFileBytesMax);
+  };
+  Result<std::string> bytes = co_await parts->readers->Run(call.actor, work);
   if (!bytes.ok()) co_return ProblemOf(bytes.error());
   HttpResponse response;
   response.headers.emplace_back("Content-Type", "application/octet-stream");
@@ -167,13 +168,13 @@ asio::awaitable<HttpResponse> File(ApiParts* parts, ApiCall call) {
 
 asio::awaitable<HttpResponse> CancelOne(ApiParts* parts, ApiCall call) {
   const std::string id = call.request.params.at("id");
-  const Result<bool> cancelled =
-      co_await parts->writers->Run(call.actor, [id](Context& context) -> Result<bool> {
-        TRY(MaySee(context, id));
-        TRY(MayCancel(context, id));
-        if (TRY(CancelQueued(context, id))) return true;
-        return Cancel(context, id);
-      });
+  const auto work = [id](Context& context) -> Result<bool> {
+    TRY(MaySee(context, id));
+    TRY(MayCancel(context, id));
+    if (TRY(CancelQueued(context, id))) return true;
+    return Cancel(context, id);
+  };
+  const Result<bool> cancelled = co_await parts->writers->Run(call.actor, work);
   if (!cancelled.ok()) co_return ProblemOf(cancelled.error());
   if (!cancelled.value()) {
     co_return Problem(409, "wrong_state", id + ": is not running");

@@ -61,11 +61,11 @@ std::optional<HttpResponse> OnlyKnown(const json::object& body, std::string_view
 }
 
 asio::awaitable<HttpResponse> Changes(ApiParts* parts, ApiCall call) {
-  const Result<json::object> document = co_await parts->readers->Run(
-      call.actor, [id = call.request.params.at("id")](Context& context) -> Result<json::object> {
-        TRY(MaySee(context, id));
-        return ChangesOf(context, id);
-      });
+  const auto work = [id = call.request.params.at("id")](Context& context) -> Result<json::object> {
+    TRY(MaySee(context, id));
+    return ChangesOf(context, id);
+  };
+  const Result<json::object> document = co_await parts->readers->Run(call.actor, work);
   if (!document.ok()) co_return ProblemOf(document.error());
   co_return JsonResponse(200, document.value());
 }
@@ -79,12 +79,12 @@ asio::awaitable<HttpResponse> Diff(ApiParts* parts, ApiCall call) {
     }
     if (!path.value().empty()) only = std::move(path).value();
   }
-  Result<std::string> text = co_await parts->readers->Run(
-      call.actor,
-      [id = call.request.params.at("id"), only](Context& context) -> Result<std::string> {
-        TRY(MaySee(context, id));
-        return DiffOf(context, id, only);
-      });
+  const auto work = [id = call.request.params.at("id"),
+                     only](Context& context) -> Result<std::string> {
+    TRY(MaySee(context, id));
+    return DiffOf(context, id, only);
+  };
+  Result<std::string> text = co_await parts->readers->Run(call.actor, work);
   if (!text.ok()) co_return ProblemOf(text.error());
   HttpResponse response;
   response.headers.emplace_back("Content-Type", "text/plain; charset=utf-8");
@@ -100,11 +100,12 @@ asio::awaitable<HttpResponse> ApproveOne(ApiParts* parts, ApiCall call) {
     co_return Problem(422, "invalid_argument",
                       "is empty; what is approved is named by its digest (sha256:...)", "/digest");
   }
-  const Result<Action> action = co_await parts->writers->Run(
-      call.actor, [id = call.request.params.at("id"), digest](Context& context) -> Result<Action> {
-        TRY(MaySee(context, id));
-        return Approve(context, id, digest, kWaitLock);
-      });
+  const auto work = [id = call.request.params.at("id"),
+                     digest](Context& context) -> Result<Action> {
+    TRY(MaySee(context, id));
+    return Approve(context, id, digest, kWaitLock);
+  };
+  const Result<Action> action = co_await parts->writers->Run(call.actor, work);
   co_return AnswerTo(action);
 }
 
@@ -112,29 +113,30 @@ asio::awaitable<HttpResponse> RejectOne(ApiParts* parts, ApiCall call) {
   std::string reason;
   if (auto wrong = OnlyKnown(call.body, "reason")) co_return std::move(*wrong);
   if (auto wrong = TakeText(call.body, "reason", false, &reason)) co_return std::move(*wrong);
-  const Result<Action> action = co_await parts->writers->Run(
-      call.actor, [id = call.request.params.at("id"), reason](Context& context) -> Result<Action> {
-        TRY(MaySee(context, id));
-        return Reject(context, id, reason, kWaitLock);
-      });
+  const auto work = [id = call.request.params.at("id"),
+                     reason](Context& context) -> Result<Action> {
+    TRY(MaySee(context, id));
+    return Reject(context, id, reason, kWaitLock);
+  };
+  const Result<Action> action = co_await parts->writers->Run(call.actor, work);
   co_return AnswerTo(action);
 }
 
 asio::awaitable<HttpResponse> RollBackOne(ApiParts* parts, ApiCall call) {
-  const Result<Action> action = co_await parts->writers->Run(
-      call.actor, [id = call.request.params.at("id")](Context& context) -> Result<Action> {
-        TRY(MaySee(context, id));
-        return RollBack(context, id, kWaitLock);
-      });
+  const auto work = [id = call.request.params.at("id")](Context& context) -> Result<Action> {
+    TRY(MaySee(context, id));
+    return RollBack(context, id, kWaitLock);
+  };
+  const Result<Action> action = co_await parts->writers->Run(call.actor, work);
   co_return AnswerTo(action);
 }
 
 asio::awaitable<HttpResponse> Show(ApiParts* parts, ApiCall call) {
-  const Result<json::object> document = co_await parts->readers->Run(
-      call.actor, [id = call.request.params.at("id")](Context& context) -> Result<json::object> {
-        TRY(MaySee(context, id));
-        return ProposalToJson(TRY(context.store().GetProposal(id)));
-      });
+  const auto work = [id = call.request.params.at("id")](Context& context) -> Result<json::object> {
+    TRY(MaySee(context, id));
+    return ProposalToJson(TRY(context.store().GetProposal(id)));
+  };
+  const Result<json::object> document = co_await parts->readers->Run(call.actor, work);
   if (!document.ok()) co_return ProblemOf(document.error());
   co_return JsonResponse(200, document.value());
 }
@@ -151,8 +153,8 @@ asio::awaitable<HttpResponse> List(ApiParts* parts, ApiCall call) {
     const Result<ProposalState> parsed = ParseProposalState(*state);
     if (parsed.ok()) filter.state = parsed.value();  // The route lists what there is.
   }
-  Result<Page> page = co_await parts->readers->Run(
-      call.actor, [filter](Context& context) { return ProposalsPage(context, filter); });
+  const auto work = [filter](Context& context) { return ProposalsPage(context, filter); };
+  Result<Page> page = co_await parts->readers->Run(call.actor, work);
   if (!page.ok()) co_return ProblemOf(page.error());
   json::object object;
   object["proposals"] = std::move(page.value().documents);

@@ -39,11 +39,11 @@ asio::awaitable<void> Signal::Wait(std::chrono::steady_clock::time_point deadlin
 
 asio::awaitable<HttpResponse> ShowExecution(ApiParts& parts, Actor actor, std::string id,
                                             int status) {
-  const Result<boost::json::object> document = co_await parts.readers->Run(
-      std::move(actor), [id](Context& context) -> Result<boost::json::object> {
-        TRY(MaySee(context, id));
-        return ExecutionDocument(context, id);
-      });
+  const auto work = [id](Context& context) -> Result<boost::json::object> {
+    TRY(MaySee(context, id));
+    return ExecutionDocument(context, id);
+  };
+  const Result<boost::json::object> document = co_await parts.readers->Run(actor, work);
   if (!document.ok()) co_return ProblemOf(document.error());
   HttpResponse response = JsonResponse(status, document.value());
   if (status == 201) response.headers.emplace_back("Location", "/v1/executions/" + id);
@@ -53,6 +53,7 @@ asio::awaitable<HttpResponse> ShowExecution(ApiParts& parts, Actor actor, std::s
 asio::awaitable<void> WaitUntilEnded(ApiParts& parts, std::string id,
                                      std::chrono::milliseconds time) {
   const auto deadline = std::chrono::steady_clock::now() + time;
+  const Actor nobody;
   const auto signal = std::make_shared<Signal>(parts.io);
   const auto subscription = parts.live->Subscribe(id, [signal] { signal->Raise(); });
   while (std::chrono::steady_clock::now() < deadline) {
@@ -62,8 +63,8 @@ asio::awaitable<void> WaitUntilEnded(ApiParts& parts, std::string id,
       co_await signal->Wait(deadline);
       continue;
     }
-    const Result<boost::json::object> document = co_await parts.readers->Run(
-        Actor{}, [id](Context& context) { return ExecutionDocument(context, id); });
+    const auto work = [id](Context& context) { return ExecutionDocument(context, id); };
+    const Result<boost::json::object> document = co_await parts.readers->Run(nobody, work);
     if (!document.ok()) co_return;
     const std::string_view status = document.value().at("status").as_string();
     if (status != "queued" && status != "running") co_return;

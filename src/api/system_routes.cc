@@ -40,25 +40,24 @@ asio::awaitable<HttpResponse> History(ApiParts* parts, ApiCall call) {
   const std::string* given = call.Query("path");
   const Result<std::string> path = NormalizePath(given == nullptr ? "" : *given);
   if (!path.ok()) co_return Problem(422, "invalid_argument", path.error().message(), "query:path");
-  const Result<json::object> document = co_await parts->readers->Run(
-      call.actor,
-      [path = path.value(), limit = IntegerOf(call, "limit", kHistoryDefault)](
-          Context& context) -> Result<json::object> {
-        TRY(MaySeePath(context, path));
-        return HistoryOf(context, path, limit);
-      });
+  const auto work = [path = path.value(), limit = IntegerOf(call, "limit", kHistoryDefault)](
+                        Context& context) -> Result<json::object> {
+    TRY(MaySeePath(context, path));
+    return HistoryOf(context, path, limit);
+  };
+  const Result<json::object> document = co_await parts->readers->Run(call.actor, work);
   if (!document.ok()) co_return ProblemOf(document.error());
   co_return JsonResponse(200, document.value());
 }
 
 asio::awaitable<HttpResponse> Statistics(ApiParts* parts, ApiCall call) {
-  const Result<json::object> stats = co_await parts->readers->Run(
-      call.actor,
+  const auto work =
       [hours = IntegerOf(call, "hours", kHoursDefault)](Context& context) -> Result<json::object> {
-        json::object document = ToJson(TRY(StatsOf(context, hours)));
-        document["health"] = ToJson(TRY(CheckHealth(context)));
-        return document;
-      });
+    json::object document = ToJson(TRY(StatsOf(context, hours)));
+    document["health"] = ToJson(TRY(CheckHealth(context)));
+    return document;
+  };
+  const Result<json::object> stats = co_await parts->readers->Run(call.actor, work);
   if (!stats.ok()) co_return ProblemOf(stats.error());
   co_return JsonResponse(200, stats.value());
 }
@@ -75,35 +74,33 @@ json::object QueueToJson(std::int64_t length, std::size_t workers, std::size_t b
 }
 
 asio::awaitable<HttpResponse> ShowQueue(ApiParts* parts, ApiCall call) {
-  const Result<json::object> document = co_await parts->readers->Run(
-      call.actor,
-      [workers = parts->workers->size(),
-       busy = parts->workers->busy()](Context& context) -> Result<json::object> {
-        return QueueToJson(TRY(QueueLength(context.store())), workers, busy,
-                           TRY(PausedBy(context)));
-      });
+  const auto work = [workers = parts->workers->size(),
+                     busy = parts->workers->busy()](Context& context) -> Result<json::object> {
+    return QueueToJson(TRY(QueueLength(context.store())), workers, busy, TRY(PausedBy(context)));
+  };
+  const Result<json::object> document = co_await parts->readers->Run(call.actor, work);
   if (!document.ok()) co_return ProblemOf(document.error());
   co_return JsonResponse(200, document.value());
 }
 
 asio::awaitable<HttpResponse> Pause(ApiParts* parts, ApiCall call) {
-  const Result<bool> paused = co_await parts->writers->Run(
-      call.actor, [](Context& context) { return PauseQueue(context); });
+  const auto work = [](Context& context) { return PauseQueue(context); };
+  const Result<bool> paused = co_await parts->writers->Run(call.actor, work);
   if (!paused.ok()) co_return ProblemOf(paused.error());
   co_return co_await ShowQueue(parts, std::move(call));
 }
 
 asio::awaitable<HttpResponse> Resume(ApiParts* parts, ApiCall call) {
-  const Result<bool> resumed = co_await parts->writers->Run(
-      call.actor, [](Context& context) { return ResumeQueue(context); });
+  const auto work = [](Context& context) { return ResumeQueue(context); };
+  const Result<bool> resumed = co_await parts->writers->Run(call.actor, work);
   if (!resumed.ok()) co_return ProblemOf(resumed.error());
   parts->workers->Notify();
   co_return co_await ShowQueue(parts, std::move(call));
 }
 
 asio::awaitable<HttpResponse> StopAll(ApiParts* parts, ApiCall call) {
-  const Result<std::vector<std::string>> cancelled =
-      co_await parts->writers->Run(call.actor, [](Context& context) { return CancelAll(context); });
+  const auto work = [](Context& context) { return CancelAll(context); };
+  const Result<std::vector<std::string>> cancelled = co_await parts->writers->Run(call.actor, work);
   if (!cancelled.ok()) co_return ProblemOf(cancelled.error());
   json::array ids;
   for (const std::string& id : cancelled.value()) {
@@ -134,8 +131,8 @@ asio::awaitable<HttpResponse> Capabilities(ApiParts* parts, ApiCall call) {
   document["environments"] = json::array({"default"});
   document["modes"] = json::array({"commit", "review", "discard"});
   json::array networks = {"none"};
-  const bool host_network = co_await parts->readers->Run(
-      actor, [](Context& context) { return context.config().host_network; });
+  const auto work = [](Context& context) { return context.config().host_network; };
+  const bool host_network = co_await parts->readers->Run(actor, work);
   if (host_network && actor.role > Role::kAgent) networks.emplace_back("host");
   document["networks"] = std::move(networks);
   document["languages"] = json::array({"python", "bash"});
@@ -154,9 +151,9 @@ asio::awaitable<HttpResponse> Capabilities(ApiParts* parts, ApiCall call) {
 }
 
 asio::awaitable<HttpResponse> Metrics(ApiParts* parts, ApiCall call) {
-  const Result<std::string> text = co_await parts->readers->Run(
-      call.actor, [workers = parts->workers->size(), busy = parts->workers->busy()](
-                      Context& context) { return MetricsText(context, workers, busy); });
+  const auto work = [workers = parts->workers->size(), busy = parts->workers->busy()](
+                        Context& context) { return MetricsText(context, workers, busy); };
+  const Result<std::string> text = co_await parts->readers->Run(call.actor, work);
   if (!text.ok()) co_return ProblemOf(text.error());
   HttpResponse response;
   response.headers.emplace_back("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
