@@ -484,7 +484,8 @@ def test_version_is_the_same_everywhere(shared: Cli) -> None:
     "args",
     ["list", "list --held", "show {id}", "logs {id}", "changes {id}", "diff {id}", "history",
      "cancel --all", "gc", "audit verify", "audit show", "audit show --checkpoint", "version",
-     "stats", "queue show", "token list", "show nothing", "approve {id}", "reject {id}", "run Tools/none.py", "frobnicate", "exec",
+     "stats", "queue show", "token list",
+     "show nothing", "approve {id}", "reject {id}", "run Tools/none.py", "frobnicate", "exec",
      "exec -- /bin/sh -c echo${{IFS}}out;echo${{IFS}}err>&2", "exec --bogus -- true"],
 )  # fmt: skip
 def test_with_json_standard_output_is_one_document(shared: Cli, args: str) -> None:
