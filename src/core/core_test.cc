@@ -52,6 +52,30 @@ TEST_F(ConfigTest, SettingsAreRead) {
   EXPECT_EQ(config.value().execution_logs, "");
 }
 
+TEST_F(ConfigTest, UpkeepIsConfigured) {
+  const Result<Config> config = Load(
+      "[retention]\nheld = \"2d\"\nexecution_logs = \"1h\"\n"
+      "[health]\nfailure_rate = 1\nfailure_min_runs = 0\naverage_duration = \"1500ms\"\n"
+      "executions_per_hour = 7\n"
+      "[[webhook]]\nname = \"a\"\nurl = \"https://x.test/\"\nformat = \"slack\"\n"
+      "events = [\"held\", \"health\"]\nsecret_file = \"/etc/key\"\n"
+      "[[webhook]]\nname = \"b\"\nurl = \"http://y.test/\"\n");
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config.value().held_retention, std::chrono::hours(48));
+  EXPECT_EQ(config.value().log_retention, std::chrono::hours(1));
+  EXPECT_EQ(config.value().health.failure_rate, 1);
+  EXPECT_EQ(config.value().health.failure_min_runs, 0);
+  EXPECT_EQ(config.value().health.average_duration, std::chrono::milliseconds(1500));
+  EXPECT_EQ(config.value().health.executions_per_hour, 7);
+  ASSERT_EQ(config.value().webhooks.size(), 2U);
+  const Webhook& hook = config.value().webhooks[0];
+  EXPECT_EQ(hook.format, WebhookFormat::kSlack);
+  EXPECT_EQ(hook.events, (std::set<NotifyEvent>{NotifyEvent::kHeld, NotifyEvent::kHealth}));
+  EXPECT_EQ(hook.secret_file, "/etc/key");
+  EXPECT_EQ(config.value().webhooks[1].events.size(), 6U);
+  EXPECT_EQ(config.value().webhooks[1].format, WebhookFormat::kJson);
+}
+
 TEST_F(ConfigTest, WhatIsWrongIsNamed) {
   struct Case {
     const char* text;
@@ -63,6 +87,21 @@ TEST_F(ConfigTest, WhatIsWrongIsNamed) {
       {"[retention]\nrollback = \"soon\"\n", "retention.rollback"},
       {"[records]\nexecution_logs = \"../x\"\n", "records.execution_logs"},
       {"x = 1\n", "is not a section"},
+      {"[retention]\nheld = 7\n", "retention.held: must be a string"},
+      {"[health]\nfailure_rate = 1.5\n", "health.failure_rate: must be from 0 to 1"},
+      {"[health]\nexecutions_per_hour = -1\n", "health.executions_per_hour: must be a whole"},
+      {"[health]\nload = 1\n", "health.load: is not a known setting"},
+      {"[webhook]\nname = \"a\"\n", "begin with [[webhook]]"},
+      {"[[webhook]]\nurl = \"http://x\"\n", "webhook 1: name: is missing"},
+      {"[[webhook]]\nname = \"a\"\n", "webhook 1: url: is missing"},
+      {"[[webhook]]\nname = \"a b\"\n", "webhook 1: name: must be"},
+      {"[[webhook]]\nurl = \"ftp://x\"\n", "webhook 1: url: must begin"},
+      {"[[webhook]]\nformat = \"xml\"\n", "webhook 1: format: must be json or slack"},
+      {"[[webhook]]\nevents = [\"all\"]\n", "webhook 1: events: must be a list of held"},
+      {"[[webhook]]\nsecret_file = \"key\"\n", "webhook 1: secret_file: must be an absolute"},
+      {"[[webhook]]\nuri = \"x\"\n", "webhook 1: uri: is not a known setting"},
+      {"[[webhook]]\nname=\"a\"\nurl=\"http://x\"\n[[webhook]]\nname=\"a\"\nurl=\"http://y\"\n",
+       "webhook: name 'a' is there twice"},
       {"[sandbox\n", ":1"},
   };
   for (const Case& c : cases) {

@@ -70,6 +70,13 @@ REFUSED = {
     "no id to cancel": ("cancel", ["name one id, or --all"]),
     "path outside": ("history ../x", ["path '../x'", "leads out of the workspace"]),
     "age": ("gc --older-than later", ["'later'", "is not a duration"]),
+    "hours": ("stats --hours 0", ["--hours", "'0'", "whole number from 1"]),
+    "token without a role": ("token create bot", ["--role"]),
+    "token of another role": ("token create bot --role king", ["--role", "agent, reviewer"]),
+    "name of a token": ("token create a/b --role agent", ["name 'a/b'", "letters, digits"]),
+    "case of a token": ("token create bot --role agent --case ..", ["case '..'", "projects/"]),
+    "life of a token": ("token create bot --role agent --expires soon", ["--expires", "'soon'"]),
+    "unknown token": ("token revoke nobody", ["token 'nobody' does not exist"]),
     "adopt and new": ("init --adopt --new-id", ["--adopt and --new-id", "choose one"]),
 }  # fmt: skip
 
