@@ -20,8 +20,8 @@ struct CommitResult {
 // records what became of it in store and ledger. Its change set, which may be large, is in memory
 // once: not here while the clerk works.
 //
-// A commit that could not begin (disk full) leaves the proposal held. One that was cut short by an
-// I/O error stays committing: the next taker of the lock finishes it.
+// A commit that could not begin (disk full) leaves the proposal held, a plan approved. One that was
+// cut short by an I/O error stays committing: the next taker of the lock finishes it.
 Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row);
 
 // Brings the execution documents (stored, and the record in the workspace) of a proposal, and of

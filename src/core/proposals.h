@@ -25,6 +25,10 @@ struct Proposal {
   std::string case_name;
   bool host_network = false;
   std::string rolls_back;  // kRollback: the commit that it undoes.
+  // When what policy lets through is committed. kWhenAsked: by ApplyPlan(); until then it is
+  // approved.
+  enum class Apply : std::uint8_t { kAtOnce, kWhenAsked };
+  Apply apply = Apply::kAtOnce;
   std::chrono::milliseconds wait_lock{30'000};
 };
 
@@ -58,12 +62,20 @@ struct Action {
   std::optional<Decision> decision;  // Of a rollback.
 };
 
-// Commits a held change set, byte for byte as it was decided. `digest` ("sha256:<hex>", or a prefix
-// of at least 8 digits; empty: any) must be its digest. Errors: kNotFound; those of Propose().
+// Commits a held change set, byte for byte as it was decided; a plan's is marked as approved
+// instead. `digest` ("sha256:<hex>", or a prefix
+// of at least 8 digits; empty: any) must be its digest. Errors: kNotFound; kConflict for a plan
+// that has no change set; those of Propose().
 Result<Action> Approve(Context& context, const std::string& id, const std::string& digest,
                        std::chrono::milliseconds wait_lock);
 
-// Drops a held change set. Errors: kNotFound; those of WorkspaceLock::Take().
+// Commits an approved plan, all of it or nothing. Errors: as Approve(); kInvalidArgument when `id`
+// is no plan.
+Result<Action> ApplyPlan(Context& context, const std::string& id,
+                         std::chrono::milliseconds wait_lock);
+
+// Drops a held change set, or an approved plan. Errors: kNotFound; kConflict as Approve(); those of
+// WorkspaceLock::Take().
 Result<Action> Reject(Context& context, const std::string& id, const std::string& reason,
                       std::chrono::milliseconds wait_lock);
 
