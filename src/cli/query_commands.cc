@@ -11,8 +11,10 @@
 #include "base/sha256.h"
 #include "base/units.h"
 #include "changeset/diff.h"
+#include "cli/plan_commands.h"
 #include "core/admission.h"
 #include "core/documents.h"
+#include "core/plans.h"
 #include "core/proposals.h"
 #include "core/queries.h"
 #include "policy/policy.h"
@@ -207,7 +209,8 @@ void AddEvent(const HistoryRow& row, const std::string& path_then, const Origin&
   object["epoch"] = row.epoch;
   object["script_path"] = script.empty() ? json::value() : json::value(script);
   object["script_sha256"] = sha256.empty() ? json::value() : json::value(sha256);
-  object["principal"] = TextOf(origin.document, {"principal"});
+  const std::string principal = TextOf(origin.document, {"principal"});
+  object["principal"] = principal.empty() ? origin.proposal.created_by : principal;
   object["approved_by"] = origin.proposal.decided_by;
   if (!origin.proposal.origin.empty()) object["rolls_back"] = origin.proposal.origin;
   array->push_back(std::move(object));
@@ -261,6 +264,12 @@ Result<int> Show(Session& session, Context& context, const std::string& prefix) 
     return 0;
   }
   if (row.error().code() != ErrorCode::kNotFound) return row.error();
+  const Result<PlanDocument> plan = GetPlan(context, id);
+  if (plan.ok()) {
+    session.Answer(plan.value().document, PlanText(plan.value()));
+    return 0;
+  }
+  if (plan.error().code() != ErrorCode::kNotFound) return plan.error();
   const json::object document = ProposalToJson(TRY(context.store().GetProposal(id)));
   session.Answer(document, Pretty(document));
   return 0;
