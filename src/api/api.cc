@@ -97,12 +97,12 @@ std::optional<HttpResponse> ReadBody(const ApiRoute& route, ApiCall* call) {
   if (!IsJson(call->request)) {
     return Problem(415, "not_json", "the body must be JSON, with Content-Type: application/json");
   }
-  Result<json::value> value = ParseStrictJson(text);
-  if (!value.ok()) return Problem(400, "malformed_json", value.error().message());
-  if (!value.value().is_object()) {
-    return Problem(422, "invalid_argument", "the body must be an object");
+  if (const std::optional<JsonFault> fault = CheckJson(text)) {
+    return Problem(400, "malformed_json", fault->message, fault->pointer);
   }
-  call->body = std::move(value.value().as_object());
+  json::value value = json::parse(text);
+  if (!value.is_object()) return Problem(422, "invalid_argument", "the body must be an object");
+  call->body = std::move(value.as_object());
   return std::nullopt;
 }
 

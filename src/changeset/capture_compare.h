@@ -15,10 +15,13 @@ struct Draft {
     kNone,
     kUpper,  // Of the upper layer's file `change.path`.
     kBase,   // Of the base file: a metacopy that must become a file of its own.
+    kCopy,   // Of the base file `source`.
+    kGiven,  // `source` itself.
   };
 
   Change change;
   Bytes bytes = Bytes::kNone;
+  CompactString source;
   std::string own_base;  // Node::own_base, for the directories on the way to it.
   std::string refused;   // Why it cannot be part of the change set; empty if it can.
 };

@@ -94,7 +94,7 @@ class Stager {
       const std::size_t number = next_.fetch_add(1);
       if (number >= work_.size()) return Ok();
       Draft& draft = *work_[number];
-      Status staged = StageOne(&parents, std::to_string(number), draft.bytes, &draft.change);
+      Status staged = StageOne(&parents, std::to_string(number), &draft);
       if (staged.ok()) continue;
       next_ = work_.size();
       return std::move(staged).error().WithContext(
@@ -102,18 +102,32 @@ class Stager {
     }
   }
 
-  Status StageOne(ParentCache* parents, const std::string& name, Draft::Bytes bytes,
-                  Change* change) {
+  // Where the bytes of `draft` are; invalid: in its base file.
+  Result<Fd> OpenSource(ParentCache* parents, const Draft& draft) const {
+    switch (draft.bytes) {
+      case Draft::Bytes::kUpper: {
+        const Entry* entry = TRY(parents->Open(draft.change.path));
+        return OpenEntry(*entry, O_RDONLY | O_NONBLOCK);
+      }
+      case Draft::Bytes::kCopy:
+        return base_.OpenToRead(draft.source.str());
+      case Draft::Bytes::kGiven:
+        return MakeMemoryFile("content", draft.source);
+      case Draft::Bytes::kBase:
+      case Draft::Bytes::kNone:
+        return Fd();
+    }
+    CheckFailed("Draft::Bytes out of range", __FILE__, __LINE__);
+  }
+
+  Status StageOne(ParentCache* parents, const std::string& name, Draft* draft) {
+    Change* change = &draft->change;
     const bool replaces = change->op == ChangeOp::kModify;
     Fd base_file;
     if (replaces) base_file = TRY(base_.OpenToRead(change->base_path()));
-    Fd upper_file;
-    if (bytes == Draft::Bytes::kUpper) {
-      const Entry* entry = TRY(parents->Open(change->path));
-      upper_file = TRY(OpenEntry(*entry, O_RDONLY | O_NONBLOCK));
-    }
+    const Fd source = TRY(OpenSource(parents, *draft));
     Fd staged = TRY(OpenEntry(dir_, name, O_CREAT | O_EXCL | O_WRONLY, change->mode));
-    change->sha256 = TRY(CopyContent(upper_file.valid() ? upper_file : base_file, staged));
+    change->sha256 = TRY(CopyContent(source.valid() ? source : base_file, staged));
     if (replaces) TRY(CopyBaseXattrs(base_file, staged));
     TRY(SetMetadata(*change, staged));
     TRY(staged.Close());  // Some file systems tell only now what they could not write.

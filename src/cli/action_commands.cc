@@ -33,26 +33,6 @@ int ExitStatusOf(const Action& action) {
   CheckFailed("Action::Result out of range", __FILE__, __LINE__);
 }
 
-int AnswerAction(const Session& session, const Action& action, std::string text) {
-  if (action.result != Action::Result::kDone) {
-    text = action.message.empty() ? action.id + ": " + std::string(Name(action.state))
-                                  : action.message;
-    text = "bailiff: " + EscapeForTerminal(text, Lines::kSingle) + "\n";
-    for (const PathProblem& problem : action.problems) {
-      text += "  " + QuotePath(problem.path) + ": " +
-              EscapeForTerminal(problem.reason, Lines::kSingle) + "\n";
-    }
-    (void)WriteTo(STDERR_FILENO, text);
-    text.clear();
-  }
-  if (!action.warning.empty()) {
-    const std::string warning = EscapeForTerminal(action.warning, Lines::kSingle);
-    (void)WriteTo(STDERR_FILENO, "bailiff: warning: " + warning + "\n");
-  }
-  session.Answer(ToJson(action), text);
-  return ExitStatusOf(action);
-}
-
 Result<Action> ApproveOne(Context& context, const std::string& prefix, const std::string& digest,
                           const std::string& wait_lock) {
   const std::chrono::milliseconds wait = TRY(ParseDuration(wait_lock));
@@ -90,6 +70,26 @@ Result<Collected> Collect(Context& context, const std::string& older_than,
 }
 
 }  // namespace
+
+int AnswerAction(const Session& session, const Action& action, std::string text) {
+  if (action.result != Action::Result::kDone) {
+    text = action.message.empty() ? action.id + ": " + std::string(Name(action.state))
+                                  : action.message;
+    text = "bailiff: " + EscapeForTerminal(text, Lines::kSingle) + "\n";
+    for (const PathProblem& problem : action.problems) {
+      text += "  " + QuotePath(problem.path) + ": " +
+              EscapeForTerminal(problem.reason, Lines::kSingle) + "\n";
+    }
+    (void)WriteTo(STDERR_FILENO, text);
+    text.clear();
+  }
+  if (!action.warning.empty()) {
+    const std::string warning = EscapeForTerminal(action.warning, Lines::kSingle);
+    (void)WriteTo(STDERR_FILENO, "bailiff: warning: " + warning + "\n");
+  }
+  session.Answer(ToJson(action), text);
+  return ExitStatusOf(action);
+}
 
 int InitCommand(Session& session, const InitCommandOptions& options) {
   if (options.adopt && options.new_id) {
@@ -131,7 +131,11 @@ int ApproveCommand(Session& session, const std::string& id, const std::string& d
   if (!context.ok()) return session.Fail(context.error());
   const Result<Action> action = ApproveOne(*context.value(), id, digest, wait_lock);
   if (!action.ok()) return session.Fail(action.error());
-  return AnswerAction(session, action.value(), action.value().id + ": approved and committed\n");
+  const std::string& done = action.value().id;
+  const bool waits = action.value().state == ProposalState::kApproved;
+  return AnswerAction(session, action.value(),
+                      waits ? fmt::format("{0}: approved\n  bailiff plan apply {0}\n", done)
+                            : done + ": approved and committed\n");
 }
 
 int RejectCommand(Session& session, const std::string& id, const std::string& reason,

@@ -3,10 +3,15 @@
 #include <string>
 
 #include "cli/session.h"
+#include "core/proposals.h"
 
 // The commands that change something, but `run` and `exec`. Each returns the exit status.
 
 namespace bailiff {
+
+// Answers with what came of an action: `text` where it was done, else what stood in the way.
+// Returns the exit status.
+int AnswerAction(const Session& session, const Action& action, std::string text);
 
 struct InitCommandOptions {
   std::string path;

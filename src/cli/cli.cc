@@ -13,6 +13,7 @@
 #include "cli/audit_commands.h"
 #include "cli/doctor_command.h"
 #include "cli/health_commands.h"
+#include "cli/plan_commands.h"
 #include "cli/policy_commands.h"
 #include "cli/query_commands.h"
 #include "cli/run_command.h"
@@ -39,6 +40,7 @@ class CommandLine {
     AddRunCommands();
     AddQueryCommands();
     AddActionCommands();
+    AddPlanCommands();
     AddAuditCommands();
     AddServe();
     AddPolicyCommands();
@@ -224,6 +226,35 @@ class CommandLine {
     AddGlobals(command);
     command->callback([this, action = std::move(action)] { action_ = action; });
     return command;
+  }
+
+  void AddPlanCommands() {
+    CLI::App* plan = app_.add_subcommand("plan", "Changes written by hand as a list of operations");
+    plan->require_subcommand(1);
+    const auto command = [this, plan](const char* name, const char* help,
+                                      std::function<int()> action) {
+      CLI::App* added = plan->add_subcommand(name, help);
+      AddGlobals(added);
+      added->callback([this, action = std::move(action)] { action_ = action; });
+      return added;
+    };
+    const auto add_file = [this](CLI::App* to) {
+      to->add_option("FILE", path_, "A plan in JSON, or '-' for standard input")->required();
+    };
+    add_file(command("validate", "What a plan would do",
+                     [this] { return PlanValidateCommand(session_, path_); }));
+    CLI::App* submit = command("submit", "Have a plan decided",
+                               [this] { return PlanSubmitCommand(session_, path_, wait_lock_); });
+    add_file(submit);
+    AddWaitLock(submit);
+    CLI::App* apply = command("apply", "Commit an approved plan",
+                              [this] { return PlanApplyCommand(session_, id_, wait_lock_); });
+    AddId(apply);
+    AddWaitLock(apply);
+    AddId(command("show", "One plan", [this] { return PlanShowCommand(session_, id_); }));
+    command("list", "Plans, newest first", [this] { return PlanListCommand(session_, limit_); })
+        ->add_option("--limit", limit_, "At most so many")
+        ->capture_default_str();
   }
 
   void AddAuditCommands() {

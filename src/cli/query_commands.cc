@@ -11,8 +11,10 @@
 #include "base/sha256.h"
 #include "base/units.h"
 #include "changeset/diff.h"
+#include "cli/plan_commands.h"
 #include "core/admission.h"
 #include "core/documents.h"
+#include "core/plans.h"
 #include "core/proposals.h"
 #include "core/queries.h"
 #include "policy/policy.h"
@@ -197,6 +199,12 @@ Result<int> Show(Session& session, Context& context, const std::string& prefix) 
     return 0;
   }
   if (row.error().code() != ErrorCode::kNotFound) return row.error();
+  const Result<PlanDocument> plan = GetPlan(context, id);
+  if (plan.ok()) {
+    session.Answer(plan.value().document, PlanText(plan.value()));
+    return 0;
+  }
+  if (plan.error().code() != ErrorCode::kNotFound) return plan.error();
   const json::object document = ProposalToJson(TRY(context.store().GetProposal(id)));
   session.Answer(document, Pretty(document));
   return 0;

@@ -79,6 +79,12 @@ Result<std::string> DoBuildRollback(std::string_view request, const std::vector<
   });
 }
 
+Result<std::string> DoBuildPlan(std::string_view request, const std::vector<Fd>& fds) {
+  const JournalDirs dirs = TRY(DirsOf(fds));
+  const PlanRequest plan = TRY(DecodePlanRequest(request));
+  return EncodePlanEffect(TRY(BuildPlan(dirs.workspace, dirs.held, plan)));
+}
+
 Result<std::string> DoSyncStaged(std::string_view request, const std::vector<Fd>& fds) {
   const JournalDirs dirs = TRY(DirsOf(fds));
   ByteReader reader(request);
@@ -144,6 +150,7 @@ std::map<std::string, ClerkJob> ClerkJobs() {
   return {{"commit", DoCommit},
           {"recover", DoRecover},
           {"build-rollback", DoBuildRollback},
+          {"build-plan", DoBuildPlan},
           {"sync-staged", DoSyncStaged},
           {"discard-staged", DoDiscardStaged},
           {"forget", DoForget},
@@ -188,6 +195,11 @@ Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
   rollback.conflicts = ReadProblems(&reader);
   if (!reader.ok() || !reader.AtEnd()) return Malformed();
   return rollback;
+}
+
+Result<PlanEffect> ClerkBuildPlan(Context& context, const PlanRequest& request) {
+  const std::string answer = TRY(Ask(context, "build-plan", EncodePlanRequest(request)));
+  return DecodePlanEffect(answer);
 }
 
 Status ClerkSyncStaged(Context& context, const ChangeSet& set, Staged staged) {

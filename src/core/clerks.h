@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "changeset/plan.h"
 #include "engine/launcher.h"
 #include "journal/journal.h"
 
@@ -25,6 +26,7 @@ Result<CommitReport> ClerkCommit(Context& context, std::string change_set, std::
 Result<std::vector<CommitReport>> ClerkRecover(Context& context);
 Result<Rollback> ClerkBuildRollback(Context& context, const std::string& id,
                                     const std::string& rollback_id);
+Result<PlanEffect> ClerkBuildPlan(Context& context, const PlanRequest& request);
 Status ClerkSyncStaged(Context& context, const ChangeSet& set, Staged staged);
 Status ClerkDiscardStaged(Context& context, const std::string& id);
 Status ClerkForget(Context& context, const std::string& id);

@@ -30,6 +30,11 @@ ProposalState StateFor(CommitOutcome outcome) {
   CheckFailed("CommitOutcome out of range", __FILE__, __LINE__);
 }
 
+// Where a proposal waits whose commit could not begin.
+ProposalState WaitingState(const ProposalRow& row) {
+  return row.kind == ProposalKind::kPlan ? ProposalState::kApproved : ProposalState::kHeld;
+}
+
 Status UpdateOne(Context& context, const std::string& id, ProposalState state) {
   const Result<ExecutionRow> row = context.store().GetExecution(id);
   if (!row.ok()) return row.error().code() == ErrorCode::kNotFound ? Ok() : Status(row.error());
@@ -123,13 +128,13 @@ Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row) {
   if (TRY(NeedsRecovery(context.journal().journal))) return result;
   const ChangeSet set = TRY(LoadChangeSet(context, row.id));
   TRY(ClerkSyncStaged(context, set, Staged::kKnown));  // What is told as held survives a power cut.
-  TRY(context.store().ChangeState(row.id, ProposalState::kCommitting, ProposalState::kHeld, "",
+  result.state = WaitingState(row);
+  TRY(context.store().ChangeState(row.id, ProposalState::kCommitting, result.state, "",
                                   context.NowNanos()));
   json::object data = AboutProposal(context, row);
   data["error"] = result.error;
   TRY(context.ledger().Append("held", data));
-  NotifyProposal(context, row, ProposalState::kHeld);
-  result.state = ProposalState::kHeld;
+  NotifyProposal(context, row, result.state);
   return result;
 }
 
@@ -168,8 +173,8 @@ Result<std::vector<std::string>> FinishInterrupted(Context& context,
       const Status synced = ClerkSyncStaged(context, set, Staged::kDoubtful);
       // What a power cut took, its approval will tell.
       if (!synced.ok() && synced.error().code() != ErrorCode::kNotFound) return synced.error();
-      TRY(UpdateDocuments(context, row, ProposalState::kHeld));
-      TRY(context.store().ChangeState(row.id, row.state, ProposalState::kHeld, "",
+      TRY(UpdateDocuments(context, row, WaitingState(row)));
+      TRY(context.store().ChangeState(row.id, row.state, WaitingState(row), "",
                                       context.NowNanos()));
       NotifyProposal(context, row, ProposalState::kHeld);
     }

@@ -22,8 +22,8 @@ struct CommitResult {
 // records what became of it in store and ledger. Its change set, which may be large, is in memory
 // once: not here while the clerk works.
 //
-// A commit that could not begin (disk full) leaves the proposal held. One that was cut short by an
-// I/O error stays committing: the next taker of the lock finishes it.
+// A commit that could not begin (disk full) leaves the proposal held, a plan approved. One that was
+// cut short by an I/O error stays committing: the next taker of the lock finishes it.
 Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row);
 
 // Takes a proposal that is held, or approved and not applied, to `state`, rejected or expired: the

@@ -16,6 +16,7 @@
 #include "core/notify.h"
 #include "core/permissions.h"
 #include "core/records.h"
+#include "store/plans.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
 
@@ -140,9 +141,11 @@ Status CheckHeldBytes(Context& context, const ChangeSet& set) {
   std::int64_t held = Count(set).bytes_written;
   ProposalFilter filter;
   filter.limit = kStoreRowsMax;
-  filter.state = ProposalState::kHeld;
-  for (const ProposalRow& row : TRY(context.store().ListProposals(filter))) {
-    AddSize(row.counts.bytes_written, &held);
+  for (const ProposalState state : {ProposalState::kHeld, ProposalState::kApproved}) {
+    filter.state = state;
+    for (const ProposalRow& row : TRY(context.store().ListProposals(filter))) {
+      AddSize(row.counts.bytes_written, &held);
+    }
   }
   if (held <= context.config().held_bytes_max) return Ok();
   return Error(ErrorCode::kResourceExhausted,
@@ -151,17 +154,24 @@ Status CheckHeldBytes(Context& context, const ChangeSet& set) {
                            FormatSize(held), FormatSize(context.config().held_bytes_max)));
 }
 
-Result<ProposalOutcome> Hold(Context& context, const Proposal& proposal, ProposalOutcome outcome) {
+// Keeps a proposal until somebody decides (kHeld), or asks for what policy let through (kApproved).
+Result<ProposalOutcome> Keep(Context& context, const Proposal& proposal, ProposalOutcome outcome,
+                             ProposalState state) {
   TRY(CheckHeldBytes(context, proposal.captured.set));
   TRY(ClerkSyncStaged(context, proposal.captured.set, Staged::kKnown));
-  ProposalRow row = MakeRow(context, proposal, ProposalState::kHeld, outcome.digest);
+  ProposalRow row = MakeRow(context, proposal, state, outcome.digest);
   row.problems = EncodeProblems({proposal.captured.refused, {}, outcome.decision, outcome.facts});
+  const bool approved = state == ProposalState::kApproved;
+  if (approved) {
+    row.decided_by = "policy";
+    row.decided_ns = context.NowNanos();
+  }
   json::object data = AboutProposal(context, row);
   data["decision"] = ToJson(*outcome.decision);
-  TRY(context.ledger().Append("held", data));
+  TRY(context.ledger().Append(approved ? "decided" : "held", data));
   TRY(context.store().InsertProposal(row));
   NotifyProposal(context, row, row.state);
-  outcome.state = ProposalState::kHeld;
+  outcome.state = state;
   return outcome;
 }
 
@@ -233,11 +243,42 @@ bool DigestMatches(const ProposalRow& row, std::string_view given) {
 
 // A commit that was decided and then neither happened nor ended: it waits for a better time.
 bool NotDone(ProposalState state) {
-  return state == ProposalState::kHeld || state == ProposalState::kCommitting;
+  return state == ProposalState::kHeld || state == ProposalState::kApproved ||
+         state == ProposalState::kCommitting;
 }
 
 std::string StateSentence(const ProposalRow& row) {
   return fmt::format("{}: its changes are {}", row.id, Name(row.state));
+}
+
+Result<ProposalRow> RowOf(Context& context, const std::string& id) {
+  Result<ProposalRow> row = context.store().GetProposal(id);
+  if (row.ok() || row.error().code() != ErrorCode::kNotFound) return row;
+  if (!GetPlanRow(context.store().connection(), id).ok()) return row;
+  return Error(ErrorCode::kConflict,
+               id + ": there is nothing to decide: the plan has errors, or changes nothing");
+}
+
+// Commits what is approved, in state `row.state` and by `decider` ("": it was decided before), with
+// the workspace lock held.
+Result<Action> CommitApproved(Context& context, ProposalRow row, const std::string& decider) {
+  const std::string id = row.id;
+  TRY(context.store().ChangeState(id, row.state, ProposalState::kCommitting, decider,
+                                  context.NowNanos()));
+  row.state = ProposalState::kCommitting;
+  if (!decider.empty()) row.decided_by = decider;
+  const CommitResult result = TRY(CommitUnderLock(context, std::move(row)));
+  if (NotDone(result.state)) return Error(ErrorCode::kIo, id + ": " + result.error);
+  Action action;
+  action.id = id;
+  action.state = result.state;
+  action.problems = result.problems;
+  action.warning = result.warning;
+  if (result.state != ProposalState::kCommitted) {
+    action.result = Action::Result::kConflict;
+    action.message = result.error;
+  }
+  return action;
 }
 
 }  // namespace
@@ -262,9 +303,12 @@ Result<ProposalOutcome> Propose(Context& context, Proposal proposal) {
   outcome.decision = std::move(decision);
   switch (outcome.decision->verdict) {
     case Verdict::kCommit:
+      if (proposal.apply == Proposal::Apply::kWhenAsked) {
+        return Keep(context, proposal, std::move(outcome), ProposalState::kApproved);
+      }
       return CommitDecided(context, std::move(proposal), std::move(outcome));
     case Verdict::kReview:
-      return Hold(context, proposal, std::move(outcome));
+      return Keep(context, proposal, std::move(outcome), ProposalState::kHeld);
     case Verdict::kDeny:
       return End(context, proposal, std::move(outcome), ProposalState::kDenied);
   }
@@ -276,7 +320,7 @@ Result<Action> Approve(Context& context, const std::string& id, const std::strin
   TRY(MayApprove(context, id));
   const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
   TRY(FinishInterrupted(context, lock));
-  ProposalRow row = TRY(context.store().GetProposal(id));
+  ProposalRow row = TRY(RowOf(context, id));
   if (row.state != ProposalState::kHeld) {
     return WrongState(row, StateSentence(row) + "; only held changes can be approved");
   }
@@ -286,22 +330,31 @@ Result<Action> Approve(Context& context, const std::string& id, const std::strin
   }
   TRY(Decode(row.change_set));  // What is damaged stays held.
   TRY(context.ledger().Append("approved", AboutProposal(context, row)));
-  TRY(context.store().ChangeState(id, ProposalState::kHeld, ProposalState::kCommitting,
+  if (row.kind != ProposalKind::kPlan) {
+    return CommitApproved(context, std::move(row), context.principal());
+  }
+  TRY(context.store().ChangeState(id, ProposalState::kHeld, ProposalState::kApproved,
                                   context.principal(), context.NowNanos()));
-  row.state = ProposalState::kCommitting;
-  row.decided_by = context.principal();
-  const CommitResult result = TRY(CommitUnderLock(context, std::move(row)));
-  if (NotDone(result.state)) return Error(ErrorCode::kIo, id + ": " + result.error);
   Action action;
   action.id = id;
-  action.state = result.state;
-  action.problems = result.problems;
-  action.warning = result.warning;
-  if (result.state != ProposalState::kCommitted) {
-    action.result = Action::Result::kConflict;
-    action.message = result.error;
-  }
+  action.state = ProposalState::kApproved;
   return action;
+}
+
+Result<Action> ApplyPlan(Context& context, const std::string& id,
+                         std::chrono::milliseconds wait_lock) {
+  const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
+  TRY(FinishInterrupted(context, lock));
+  ProposalRow row = TRY(RowOf(context, id));
+  if (row.kind != ProposalKind::kPlan) {
+    return Error(ErrorCode::kInvalidArgument, id + ": is not a plan; to approve it commits it");
+  }
+  if (row.state == ProposalState::kHeld) return WrongState(row, id + ": is not approved yet");
+  if (row.state != ProposalState::kApproved) {
+    return WrongState(row, StateSentence(row) + "; only an approved plan can be applied");
+  }
+  TRY(Decode(row.change_set));  // What is damaged stays approved.
+  return CommitApproved(context, std::move(row), "");
 }
 
 Result<Action> Reject(Context& context, const std::string& id, const std::string& reason,
@@ -310,7 +363,7 @@ Result<Action> Reject(Context& context, const std::string& id, const std::string
   // Under the lock nobody approves it meanwhile, so that the ledger can be told first.
   const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
   TRY(FinishInterrupted(context, lock));
-  const ProposalRow row = TRY(context.store().GetProposal(id));
+  const ProposalRow row = TRY(RowOf(context, id));
   if (row.state != ProposalState::kHeld && row.state != ProposalState::kApproved) {
     return WrongState(row, StateSentence(row) + "; only held changes can be rejected");
   }
@@ -330,7 +383,7 @@ Result<Action> RollBack(Context& context, const std::string& id,
   {
     const WorkspaceLock lock = TRY(WorkspaceLock::Take(context, wait_lock));
     TRY(FinishInterrupted(context, lock));
-    const ProposalRow row = TRY(context.store().GetProposal(id));
+    const ProposalRow row = TRY(RowOf(context, id));
     if (row.state != ProposalState::kCommitted) {
       return WrongState(row, StateSentence(row) + "; only committed changes can be rolled back");
     }

@@ -39,6 +39,10 @@ struct Proposal {
   LintInput lint;
   // Whose actors see it: the case of what is rolled back. Empty: `case_name`.
   std::string seen_in;
+  // When what policy lets through is committed. kWhenAsked: by ApplyPlan(); until then it is
+  // approved.
+  enum class Apply : std::uint8_t { kAtOnce, kWhenAsked };
+  Apply apply = Apply::kAtOnce;
   std::chrono::milliseconds wait_lock{30'000};
 };
 
@@ -76,13 +80,20 @@ struct Action {
 // {"id", "done", "state", "error", "conflicts", "warnings", "decision"?}
 boost::json::object ToJson(const Action& action);
 
-// Commits a held change set, byte for byte as it was decided. `digest` ("sha256:<hex>", or a prefix
-// of at least 8 digits; empty: any) must be its digest. Errors: kNotFound; kPermissionDenied (see
+// Commits a held change set, byte for byte as it was decided; a plan's is marked as approved
+// instead. `digest` ("sha256:<hex>", or a prefix of at least 8 digits; empty: any) must be its
+// digest. Errors: kNotFound; kConflict for a plan that has no change set; kPermissionDenied (see
 // MayApprove()); those of Propose().
 Result<Action> Approve(Context& context, const std::string& id, const std::string& digest,
                        std::chrono::milliseconds wait_lock);
 
-// Drops a held change set. Errors: kNotFound; kPermissionDenied (see MayReject()); those of
+// Commits an approved plan, all of it or nothing. Errors: as Approve(); kInvalidArgument when `id`
+// is no plan.
+Result<Action> ApplyPlan(Context& context, const std::string& id,
+                         std::chrono::milliseconds wait_lock);
+
+// Drops a held change set, or an approved plan. Errors: kNotFound; kConflict as Approve();
+// kPermissionDenied (see MayReject()); those of
 // WorkspaceLock::Take().
 Result<Action> Reject(Context& context, const std::string& id, const std::string& reason,
                       std::chrono::milliseconds wait_lock);

@@ -56,8 +56,10 @@ bool CanBecome(ProposalState from, ProposalState to) {
     case kApproved:
       return to == kCommitting || to == kRejected || to == kExpired || to == kConflict;
     case kCommitting:
-      // Back to held: the commit could not begin (a full disk), and may be tried again.
-      return to == kCommitted || to == kConflict || to == kNeedsAttention || to == kHeld;
+      // Back to held, a plan to approved: the commit could not begin (a full disk), and may be
+      // tried again.
+      return to == kCommitted || to == kConflict || to == kNeedsAttention || to == kHeld ||
+             to == kApproved;
     case kCommitted:
       return to == kRolledBack;
     case kNeedsAttention:

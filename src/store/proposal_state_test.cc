@@ -28,6 +28,7 @@ TEST(ProposalStateTest, TheWholeLifeOfAProposal) {
       {kCommitting, kConflict},
       {kCommitting, kNeedsAttention},
       {kCommitting, kHeld},
+      {kCommitting, kApproved},
       {kCommitted, kRolledBack},
       {kNeedsAttention, kCommitted},
       {kNeedsAttention, kRolledBack},

@@ -246,6 +246,7 @@ Result<std::vector<std::string>> Store::FindByPrefix(std::string_view prefix, st
   Statement select = TRY(
       connection_.Prepare("SELECT id FROM executions WHERE id >= ?1 AND id < ?1 || char(127)"
                           " UNION SELECT id FROM proposals WHERE id >= ?1 AND id < ?1 || char(127)"
+                          " UNION SELECT id FROM plans WHERE id >= ?1 AND id < ?1 || char(127)"
                           " ORDER BY 1 LIMIT ?2"));
   select.BindText(1, prefix).Bind(2, Capped(limit));
   std::vector<std::string> ids;
@@ -259,7 +260,8 @@ Result<std::vector<std::string>> Store::FindByPrefix(std::string_view prefix, st
 
 Status Store::InsertProposal(const ProposalRow& row) {
   std::optional<Unsynced> unsynced;
-  const bool goes_on = row.state == ProposalState::kHeld || row.state == ProposalState::kCommitting;
+  const bool goes_on = row.state == ProposalState::kHeld || row.state == ProposalState::kApproved ||
+                       row.state == ProposalState::kCommitting;
   if (!goes_on) unsynced.emplace(connection_);
   Statement insert = TRY(connection_.Prepare(
       "INSERT INTO proposals (digest, created, modified, deleted, moved, metadata, bytes_written,"

@@ -143,8 +143,8 @@ class Store {
   Result<std::map<std::string, std::int64_t>> CountExecutions();
   Result<std::map<std::string, std::int64_t>> CountProposals();
 
-  // The ids of executions and proposals that begin so, in order, at most `limit`. An id that is
-  // equal to `prefix` is the only one.
+  // The ids of executions, proposals and plans that begin so, in order, at most `limit`. An id that
+  // is equal to `prefix` is the only one.
   Result<std::vector<std::string>> FindByPrefix(std::string_view prefix, std::int64_t limit = 10);
 
   // Errors: kConflict when there is one with this id.
