@@ -17,10 +17,12 @@ class Checker {
   using Code = boost::system::error_code;
   using View = json::string_view;
 
+  // NOLINTBEGIN(readability-identifier-naming): the names that Boost.JSON looks for.
   static constexpr std::size_t max_object_size = static_cast<std::size_t>(-1);
   static constexpr std::size_t max_array_size = static_cast<std::size_t>(-1);
   static constexpr std::size_t max_key_size = static_cast<std::size_t>(-1);
   static constexpr std::size_t max_string_size = static_cast<std::size_t>(-1);
+  // NOLINTEND(readability-identifier-naming)
 
   const std::optional<JsonFault>& fault() const { return fault_; }
 
