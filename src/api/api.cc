@@ -127,7 +127,8 @@ bool Acts(const ApiRoute& route) {
 }  // namespace
 
 Api::Api(ApiParts parts) : parts_(std::move(parts)) {
-  for (auto part : {ExecutionRoutes, EventRoutes, ProposalRoutes, SystemRoutes}) {
+  for (auto part :
+       {ExecutionRoutes, EventRoutes, ProposalRoutes, PlanRoutes, SeedRoutes, SystemRoutes}) {
     for (ApiRoute& route : part(&parts_)) routes_.push_back(std::move(route));
   }
   ApiRoute document;

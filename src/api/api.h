@@ -67,6 +67,8 @@ class Api {
 std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts);
 std::vector<ApiRoute> EventRoutes(ApiParts* parts);
 std::vector<ApiRoute> ProposalRoutes(ApiParts* parts);
+std::vector<ApiRoute> PlanRoutes(ApiParts* parts);
+std::vector<ApiRoute> SeedRoutes(ApiParts* parts);
 std::vector<ApiRoute> SystemRoutes(ApiParts* parts);
 
 // The document that tells of all of them (OpenAPI 3.1).

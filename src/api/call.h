@@ -52,6 +52,7 @@ struct ApiRoute {
   std::string_view request{};   // Name of the body's schema (api/schemas.cc).
   std::string_view response{};  // Name of the answer's; empty: not JSON.
   int success = 200;
+  int also = 0;                 // Another status of success; 0: none.
   std::vector<int> failures{};  // Beside those that every route has.
   std::vector<QueryParameter> query{};
   std::string_view media = "application/json";

@@ -116,6 +116,7 @@ json::object Responses(const ApiRoute& route) {
   success["content"] = Content(route.media, schema);
   json::object responses;
   responses[std::to_string(route.success)] = success;
+  if (route.also != 0) responses[std::to_string(route.also)] = success;
   if (route.media == "application/octet-stream" && route.name != "getChangedFile") {
     success["description"] = StatusTitle(206);
     responses["206"] = success;

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <utility>
 
+#include "api/action_answers.h"
 #include "api/api.h"
 #include "api/run_answers.h"
 #include "base/bytes.h"
@@ -18,38 +19,8 @@ namespace {
 namespace asio = boost::asio;
 namespace json = boost::json;
 
-constexpr std::chrono::milliseconds kWaitLock{30'000};
 constexpr std::int64_t kPageDefault = 50;
 constexpr double kPageMax = 500;
-
-// What became of an action: done, or a problem that says why not, with the same members.
-HttpResponse AnswerTo(const Result<Action>& action) {
-  if (!action.ok()) return ProblemOf(action.error());
-  const Action& done = action.value();
-  if (done.result == Action::Result::kDone) return JsonResponse(200, ToJson(done));
-  const bool conflict = done.result == Action::Result::kConflict;
-  HttpResponse response =
-      Problem(409, conflict ? "conflict" : "wrong_state",
-              done.message.empty() ? done.id + ": " + std::string(Name(done.state)) : done.message);
-  json::object body = json::parse(response.body).as_object();
-  for (auto& [key, value] : ToJson(done)) body[key] = std::move(value);
-  response.body = json::serialize(body);
-  return response;
-}
-
-// A string member of a body; `to` stays as it is when there is none. What is wrong, or nothing.
-std::optional<HttpResponse> TakeText(const json::object& body, std::string_view key, bool required,
-                                     std::string* to) {
-  const json::value* value = body.if_contains(key);
-  const std::string field = "/" + std::string(key);
-  if (value == nullptr || value->is_null()) {
-    if (!required) return std::nullopt;
-    return Problem(422, "invalid_argument", "is missing: a string", field);
-  }
-  if (!value->is_string()) return Problem(422, "invalid_argument", "must be a string", field);
-  *to = std::string_view(value->get_string());
-  return std::nullopt;
-}
 
 std::optional<HttpResponse> OnlyKnown(const json::object& body, std::string_view known) {
   for (const auto& [key, value] : body) {
@@ -175,6 +146,9 @@ std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
     std::array<std::string_view, 5> names;
   };
   const Kind kinds[] = {
+      {{"/v1/plans/{id}/changes", "/v1/plans/{id}/diff", "/v1/plans/{id}/approve",
+        "/v1/plans/{id}/reject", "/v1/plans/{id}/rollback"},
+       {"getPlanChanges", "getPlanDiff", "approvePlan", "rejectPlan", "rollBackPlan"}},
       {{"/v1/executions/{id}/changes", "/v1/executions/{id}/diff", "/v1/executions/{id}/approve",
         "/v1/executions/{id}/reject", "/v1/executions/{id}/rollback"},
        {"getChanges", "getDiff", "approveExecution", "rejectExecution", "rollBackExecution"}},
