@@ -44,8 +44,8 @@ json::object ValidationOf(const std::string& id, const json::object& plan) {
       "Warnings: {}\nErrors: {}",
       std::string_view(plan.at("description").as_string()),
       plan.at("case_name").is_string() ? std::string_view(plan.at("case_name").get_string()) : "",
-      validation.at("operation_count").as_int64(), megabytes, valid ? "PASSED" : "FAILED",
-      warnings.size(), errors.size());
+      validation.at("operation_count").to_number<std::int64_t>(), megabytes,
+      valid ? "PASSED" : "FAILED", warnings.size(), errors.size());
   // What it destroys is named, each of it.
   for (const json::value& change : ArrayOf(validation, "effect")) {
     const json::object& one = change.as_object();
@@ -87,6 +87,11 @@ asio::awaitable<HttpResponse> ApproveOne(ApiParts* parts, ApiCall call) {
   const std::string id = call.request.params.at("id");
   const auto work = [id](Context& context) -> Result<Action> {
     const PlanDocument plan = TRY(GetPlan(context, id));
+    if (!plan.valid) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "Cannot approve invalid plan. Errors: " +
+                       json::serialize(plan.document.at("validation").as_object().at("errors")));
+    }
     if (plan.state == ProposalState::kApproved) {
       Action again;
       again.id = id;
@@ -114,7 +119,7 @@ asio::awaitable<HttpResponse> ApplyOne(ApiParts* parts, ApiCall call) {
     Applied applied;
     const PlanDocument plan = TRY(GetPlan(context, id));
     applied.operations =
-        plan.document.at("validation").as_object().at("operation_count").as_int64();
+        plan.document.at("validation").as_object().at("operation_count").to_number<std::int64_t>();
     applied.action = TRY(ApplyPlan(context, id, kWaitLock));
     return applied;
   };

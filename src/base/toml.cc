@@ -81,7 +81,7 @@ Result<TomlValue> ValueFrom(const toml::node& node, std::size_t depth) {
 Result<TomlTable> TableFrom(const toml::table& table, std::size_t depth) {
   TomlTable entries;
   for (const auto& [key, node] : table) {
-    entries.emplace_back(FromAscii(key.str()), TRY(ValueFrom(node, depth)));
+    entries.push_back({FromAscii(key.str()), TRY(ValueFrom(node, depth))});
   }
   return entries;
 }

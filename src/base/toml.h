@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -12,8 +11,9 @@
 namespace bailiff {
 
 struct TomlValue;
+struct TomlEntry;
 using TomlArray = std::vector<TomlValue>;
-using TomlTable = std::vector<std::pair<std::string, TomlValue>>;  // By key, each once.
+using TomlTable = std::vector<TomlEntry>;  // By key, each once.
 
 // A value of a TOML document. Dates and times are std::monostate: no setting of ours is one.
 struct TomlValue {
@@ -26,6 +26,12 @@ struct TomlValue {
   const T* As() const {
     return std::get_if<T>(&data);
   }
+};
+
+// No std::pair: clang has to know all of one before it knows TomlValue.
+struct TomlEntry {
+  std::string key;
+  TomlValue value;
 };
 
 inline constexpr std::size_t kTomlDepthMax = 16;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <utility>
 
@@ -58,11 +59,13 @@ Result<int> TellQueue(Session& session, Context& context) {
   ExecutionFilter filter;
   filter.status = "queued";
   filter.limit = kStoreRowsMax;
+  std::vector<ExecutionRow> rows = TRY(context.store().ListExecutions(filter));
+  std::reverse(rows.begin(), rows.end());  // Oldest first, as they will run.
   json::array queued;
   std::string text;
-  for (const ExecutionRow& row : TRY(context.store().ListExecutions(filter))) {
-    text = fmt::format("{}  {}  {}\n", row.id, Safe(row.principal), Safe(row.script_path)) + text;
-    queued.insert(queued.begin(), json::value(row.id));
+  for (const ExecutionRow& row : rows) {
+    text += fmt::format("{}  {}  {}\n", row.id, Safe(row.principal), Safe(row.script_path));
+    queued.emplace_back(row.id);
   }
   if (text.empty()) text = "nothing is queued\n";
   json::object document;

@@ -137,7 +137,8 @@ Result<Config> LoadConfig(const std::string& path, ConfigFile presence) {
       continue;
     }
     for (const auto& [key, value] : *table) {
-      const std::string full = name + "." + key;
+      std::string full = name;
+      full += "." + key;
       if (!TRY(Set(full, value, path, &config))) return Bad(path, full, "is not a known setting");
     }
   }

@@ -69,14 +69,14 @@ Result<std::unique_ptr<Context>> Context::Open(const ContextOptions& options) {
   const std::string state_path =
       options.state_path.empty() ? workspace.state_path() : options.state_path;
   std::unique_ptr<Context> context(new Context(std::move(workspace), options.actor));
-  TRY(context->OpenDirs(state_path));
-  if (!TRY(IsSameDir(context->state_dir_, context->workspace_.state_path()))) {
+  if (!TRY(IsSameDir(TRY(OpenStateDir(state_path)), context->workspace_.state_path()))) {
     return Error(ErrorCode::kConflict,
                  "workspace " + options.workspace_path + ": keeps its state in " +
                      context->workspace_.state_path() + ", not in " + state_path +
                      "; leave --state out, or run 'bailiff init --adopt --state " + state_path +
                      " " + options.workspace_path + "' if it was moved");
   }
+  TRY(context->OpenDirs(state_path));
   const bool named = !options.config_path.empty();
   context->config_ = TRY(LoadConfig(named ? options.config_path : state_path + "/bailiff.toml",
                                     named ? ConfigFile::kMustExist : ConfigFile::kMayBeMissing));

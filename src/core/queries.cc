@@ -16,6 +16,7 @@
 #include "core/documents.h"
 #include "core/proposals.h"
 #include "policy/policy.h"
+#include "store/plans.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
 
@@ -129,6 +130,24 @@ json::object ParseObject(const std::string& text) {
   return !error && value.is_object() ? value.as_object() : json::object();
 }
 
+struct Asked {
+  std::string case_name;
+  std::string principal;
+};
+
+// For which case, and by whom, something was asked for: an execution, a proposal, or a plan that
+// came to none. Errors: kNotFound.
+Result<Asked> WhoAsked(Context& context, const std::string& id) {
+  const Result<ExecutionRow> execution = context.store().GetExecution(id);
+  if (execution.ok()) return Asked{execution.value().case_name, execution.value().principal};
+  if (execution.error().code() != ErrorCode::kNotFound) return execution.error();
+  const Result<ProposalRow> proposal = context.store().GetProposal(id);
+  if (proposal.ok()) return Asked{proposal.value().case_name, proposal.value().created_by};
+  if (proposal.error().code() != ErrorCode::kNotFound) return proposal.error();
+  const PlanRow plan = TRY(GetPlanRow(context.store().connection(), id));
+  return Asked{plan.case_name, plan.created_by};
+}
+
 // What history tells of one change beside the change itself: which run it was, and who let it in.
 struct Origin {
   json::object document;
@@ -194,20 +213,13 @@ Result<std::string> ResolveId(Context& context, const std::string& text) {
 }
 
 Status MaySee(Context& context, const std::string& id) {
-  const Error hidden(ErrorCode::kNotFound, "there is no execution, plan or change set '" +
-                                               EscapeForTerminal(id, Lines::kSingle) + "'");
-  const Result<ExecutionRow> execution = context.store().GetExecution(id);
-  if (execution.ok()) {
-    const ExecutionRow& row = execution.value();
-    return CanSee(context.actor(), row.case_name, row.principal) ? Ok() : Status(hidden);
-  }
-  if (execution.error().code() != ErrorCode::kNotFound) return execution.error();
-  const Result<ProposalRow> proposal = context.store().GetProposal(id);
-  if (!proposal.ok()) {
-    return proposal.error().code() == ErrorCode::kNotFound ? hidden : proposal.error();
-  }
-  const ProposalRow& row = proposal.value();
-  return CanSee(context.actor(), row.case_name, row.created_by) ? Ok() : Status(hidden);
+  const Result<Asked> origin = WhoAsked(context, id);
+  if (!origin.ok() && origin.error().code() != ErrorCode::kNotFound) return origin.error();
+  const bool seen =
+      origin.ok() && CanSee(context.actor(), origin.value().case_name, origin.value().principal);
+  if (seen) return Ok();
+  return Error(ErrorCode::kNotFound, "there is no execution, plan or change set '" +
+                                         EscapeForTerminal(id, Lines::kSingle) + "'");
 }
 
 Status MaySeePath(Context& context, const std::string& path) {
@@ -269,7 +281,7 @@ Result<json::object> ChangesOf(Context& context, const std::string& id) {
   const Result<ProposalRow> row = context.store().GetProposal(id);
   if (!row.ok()) {
     if (row.error().code() != ErrorCode::kNotFound) return row.error();
-    TRY(context.store().GetExecution(id));
+    TRY(WhoAsked(context, id));
     json::object document;
     document["id"] = id;
     document["state"] = "none";

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/toml.h"
 
 namespace bailiff {
 namespace {

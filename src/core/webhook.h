@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "base/result.h"
-#include "base/toml.h"
 
 // Whom to tell what: the sections [[webhook]] of bailiff.toml.
 
 namespace bailiff {
+
+struct TomlValue;
 
 enum class NotifyEvent : std::uint8_t { kHeld, kCommitted, kFailed, kDenied, kConflict, kHealth };
 

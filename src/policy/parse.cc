@@ -84,7 +84,7 @@ class Reader {
 
   Status AddRule(const TomlTable& table) {
     if (std::any_of(table.begin(), table.end(),
-                    [](const auto& item) { return item.first == "use"; })) {
+                    [](const auto& item) { return item.key == "use"; })) {
       return UseShipped(table);
     }
     Rule rule;
@@ -107,7 +107,7 @@ class Reader {
   }
 
   Status UseShipped(const TomlTable& table) {
-    const auto* word = table.front().second.As<std::string>();
+    const auto* word = table.front().value.As<std::string>();
     if (table.size() != 1) return Invalid("use: stands alone, without other keys");
     if (word == nullptr || *word != "shipped") return Invalid("use: must be \"shipped\"");
     if (!names_.insert("use").second) return Invalid("use: the rules that ship are there already");
