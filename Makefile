@@ -80,8 +80,11 @@ test-full:
 
 bench: build
 	@tools/install-deps.sh bench
+	@cmake --build build -j $(JOBS) --target bench_echo bench_engine
 	@if [ -x tests/bench/run ]; then \
-	  echo '== bench: tests/bench/run'; BAILIFF_BINARY='$(CURDIR)/build/bailiff' tests/bench/run; \
+	  echo '== bench: tests/bench/run'; \
+	  BAILIFF_BINARY='$(CURDIR)/build/bailiff' BENCH_PROGRAMS='$(CURDIR)/build/tests/bench' \
+	  tests/bench/run; \
 	else echo '== bench: there is no tests/bench/run'; fi
 
 # All checks run, also after one has found something; the status tells whether any has.

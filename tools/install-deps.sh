@@ -17,8 +17,8 @@ test=(
   user-mode-linux kmod bindfs fuse3 libpython3.11-testsuite clang libclang-rt-14-dev
 )
 lint=(clang-format clang-tidy clang binutils python3 python3-pytest)
-# The peers that `make bench` measures beside Bailiff.
-bench=(bubblewrap crun runc podman)
+# The peers that `make bench` measures beside Bailiff, and what asks the servers.
+bench=(bubblewrap crun runc podman wrk strace)
 
 wanted=()
 for group in "${@:-build}"; do

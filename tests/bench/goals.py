@@ -19,12 +19,12 @@ MIB = 1 << 20
 
 @dataclass
 class Goal:
-    """A ratio of two times, or an amount, with what it may be at most; no value: not measured."""
+    """A ratio of two times, a time, or an amount, with what it may be at most; no value: not measured."""
 
     name: str
     value: float | None
     at_most: float
-    unit: str  # "x" or "MiB"
+    unit: str  # "x", "MiB", "ms" or "runs"
     detail: str
     samples: dict[str, list[float]]
 

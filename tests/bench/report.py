@@ -10,6 +10,7 @@ import statistics
 
 from engines import Engine
 from goals import Goal
+from servers import CONNECTIONS, Rate
 
 INTRO = """\
 # Benchmarks
@@ -86,8 +87,17 @@ def sync_table(syncs: dict[str, list[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def rate_table(rates: list[Rate]) -> str:
+    lines = [f"| asked by wrk, {CONNECTIONS} connections kept | requests/s | p50 ms | p99 ms |",
+             "| --- | --- | --- | --- |"]  # fmt: skip
+    for row in rates:
+        lines.append(f"| {row.name} | {row.median('per_second'):,.0f} | "
+                     f"{row.median('p50_ms'):.2f} | {row.median('p99_ms'):.2f} |")  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
 def render(about: dict[str, str], rounds: int, engines: list[Engine], absent: dict[str, str],
-           goals: list[Goal], syncs: dict[str, list[str]]) -> str:  # fmt: skip
+           goals: list[Goal], syncs: dict[str, list[str]], rates: list[Rate]) -> str:  # fmt: skip
     missed = [goal.name for goal in goals if goal.verdict == "**missed**"]
     unknown = [goal.name for goal in goals if goal.value is None]
     verdict = f"Missed: {'; '.join(missed)}." if missed else "No goal that was measured is missed."
@@ -97,6 +107,8 @@ def render(about: dict[str, str], rounds: int, engines: list[Engine], absent: di
             f"{rounds} rounds, load {about['load']}.\n\n**{verdict}**\n\n")  # fmt: skip
     if engines:
         text += table(engines, absent) + "\n"
+    if rates:
+        text += rate_table(rates) + "\n"
     if goals:
         text += goal_table(goals) + "\n"
     if syncs:
