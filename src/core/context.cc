@@ -69,7 +69,8 @@ Result<std::unique_ptr<Context>> Context::Open(const ContextOptions& options) {
   const std::string state_path =
       options.state_path.empty() ? workspace.state_path() : options.state_path;
   std::unique_ptr<Context> context(new Context(std::move(workspace), options.actor));
-  if (!TRY(IsSameDir(TRY(OpenStateDir(state_path)), context->workspace_.state_path()))) {
+  const Fd named_state = TRY(OpenStateDir(state_path));
+  if (!TRY(IsSameDir(named_state, context->workspace_.state_path()))) {
     return Error(ErrorCode::kConflict,
                  "workspace " + options.workspace_path + ": keeps its state in " +
                      context->workspace_.state_path() + ", not in " + state_path +
