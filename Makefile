@@ -24,8 +24,8 @@ CACHE_HOME := $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache),$(CURDIR)/buil
 TIDY_CACHE ?= $(CACHE_HOME)/bailiff-tidy
 TEST_DIR := build-test$(if $(filter-out OFF,$(SANITIZE)),-sanitize)
 LINT_DIR := build-lint
-PYTEST_SUITES := tools tests/scripts tests/e2e tests/property tests/crash tests/hostile tests/fuse \
-  tests/conformance tests/kernels
+PYTEST_SUITES := tools tests/scripts tests/e2e tests/server tests/property tests/crash tests/hostile \
+  tests/fuse tests/conformance tests/kernels
 # One test at a time: they look at the whole machine, or use all of it.
 PYTEST_ALONE := tests/escape tests/fuzz
 

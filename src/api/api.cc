@@ -32,7 +32,8 @@ std::optional<double> NumberFrom(const std::string& text, const QueryParameter& 
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole || value < parameter.minimum || value > parameter.maximum) return std::nullopt;
+  const bool in_range = value >= parameter.minimum && value <= parameter.maximum;  // Not so: NaN.
+  if (!whole || !in_range) return std::nullopt;
   if (parameter.type == QueryType::kInteger && text.find_first_not_of("0123456789") != text.npos) {
     return std::nullopt;
   }

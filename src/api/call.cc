@@ -115,8 +115,9 @@ HttpResponse ProblemOfRun(const Error& error) {
     return Problem(status, MeaningOf(error.code()).code,
                    begin == std::string::npos ? rest : rest.substr(begin), known.field);
   }
-  if (text.starts_with("/network: "))
+  if (error.code() == ErrorCode::kPermissionDenied && text.starts_with("/network: ")) {
     return Problem(403, "permission_denied", text.substr(10), "/network");
+  }
   return ProblemOf(error);
 }
 

@@ -37,6 +37,7 @@ struct QueryParameter {
   double minimum = 0;  // Of a number.
   double maximum = 0;
   std::vector<std::string_view> values{};  // Of a string that is one of these.
+  std::string_view format{};               // Of a string: JSON Schema's "format".
 };
 
 // A route: what is done, and all that the OpenAPI document says of it.

@@ -20,7 +20,8 @@ namespace json = boost::json;
 
 constexpr std::size_t kChunkBytes = 64UL * 1024;
 constexpr std::chrono::seconds kHeartbeat{15};
-constexpr std::chrono::milliseconds kLookAgain{500};  // At what another process runs.
+// At what another process runs, or may take off the queue.
+constexpr std::chrono::milliseconds kLookAgain{500};
 constexpr std::size_t kUtf8BytesMax = 4;
 
 // How far a client has come: the id of the last event that it saw, "<stdout>-<stderr>-<status>-
@@ -96,7 +97,8 @@ class Follower {
       if (!frames.empty()) co_return frames;
       const auto now = std::chrono::steady_clock::now();
       if (now >= heartbeat) co_return ": still there\n\n";
-      co_await signal_->Wait(live.has_value() ? heartbeat : std::min(heartbeat, now + kLookAgain));
+      const bool runs_here = live.has_value() && live->status != "queued";
+      co_await signal_->Wait(runs_here ? heartbeat : std::min(heartbeat, now + kLookAgain));
     }
   }
 
@@ -239,6 +241,7 @@ std::vector<ApiRoute> EventRoutes(ApiParts* parts) {
                     .name = "followExecution",
                     .summary = "Server-sent events: status, output, changes, done. Last-Event-ID "
                                "goes on where a connection ended.",
+                    .response = "Event",
                     .failures = {404, 429, 503},
                     .media = "text/event-stream",
                     .handler = [parts, followers](ApiCall call) {

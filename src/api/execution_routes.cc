@@ -1,5 +1,7 @@
 #include <boost/json.hpp>
 #include <charconv>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 #include "api/api.h"
@@ -44,15 +46,18 @@ json::object PageToJson(std::string_view key, Page page) {
   return object;
 }
 
-asio::awaitable<HttpResponse> Submit(ApiParts* parts, ApiCall call) {
+// `one_by_one`: the length of the queue is looked at and changed by one request at a time.
+asio::awaitable<HttpResponse> Submit(ApiParts* parts, std::shared_ptr<std::mutex> one_by_one,
+                                     ApiCall call) {
   const std::string id = MakeId("exec", SystemClock().Now());
   const auto wait =
       std::chrono::milliseconds(static_cast<std::int64_t>(NumberOf(call, "wait", 0) * 1000));
   // Before a worker can know of it.
   parts->live->Begin(id, "queued");
   const Actor actor = call.actor;
-  const auto work = [id, body = std::move(call.body), key = call.key,
+  const auto work = [id, one_by_one, body = std::move(call.body), key = call.key,
                      length_max = parts->limits.queue_length_max](Context& context) {
+    const std::lock_guard lock(*one_by_one);
     return Enqueue(context, id, body, length_max, key.has_value() ? &*key : nullptr);
   };
   const Result<Execution> queued = co_await parts->readers->Run(actor, work);
@@ -207,7 +212,9 @@ std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
        .success = 201,
        .failures = {403, 409, 429},
        .query = {kWait},
-       .handler = to(Submit)});
+       .handler = [parts, one_by_one = std::make_shared<std::mutex>()](ApiCall call) {
+         return Submit(parts, one_by_one, std::move(call));
+       }});
   routes.push_back(
       {.method = "GET",
        .pattern = "/v1/executions",
@@ -222,8 +229,13 @@ std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
                   0,
                   {"queued", "running", "succeeded", "failed", "timed_out", "oom_killed",
                    "limit_exceeded", "cancelled", "interrupted", "denied", "error"}},
-                 {"since", QueryType::kString,
-                  "Only those submitted at or after this time (RFC 3339)."},
+                 {"since",
+                  QueryType::kString,
+                  "Only those submitted at or after this time, in UTC: 2026-11-21T10:15:00Z.",
+                  0,
+                  0,
+                  {},
+                  "date-time"},
                  {"cursor", QueryType::kInteger, "next_cursor of the page before.", 0, 9e15},
                  {"limit", QueryType::kInteger, "At most so many.", 1, kPageMax}},
        .handler = to(List)});

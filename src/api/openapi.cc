@@ -54,6 +54,7 @@ json::object QueryToJson(const QueryParameter& parameter) {
     for (const std::string_view value : parameter.values) values.emplace_back(value);
     schema["enum"] = std::move(values);
   }
+  if (!parameter.format.empty()) schema["format"] = parameter.format;
   json::object object;
   object["name"] = parameter.name;
   object["in"] = "query";

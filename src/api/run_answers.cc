@@ -16,7 +16,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-// An execution that another process runs tells nobody here when it ends.
+// An execution that another process runs, or takes off the queue, tells nobody here when it ends.
 constexpr std::chrono::milliseconds kLookAgain{500};
 
 }  // namespace
@@ -59,7 +59,7 @@ asio::awaitable<void> WaitUntilEnded(ApiParts& parts, std::string id,
   while (std::chrono::steady_clock::now() < deadline) {
     const std::optional<Live::State> state = parts.live->Get(id);
     if (state.has_value() && state->ended) co_return;
-    if (state.has_value()) {
+    if (state.has_value() && state->status != "queued") {
       co_await signal->Wait(deadline);
       continue;
     }

@@ -102,11 +102,16 @@ asio::awaitable<HttpResponse> StopAll(ApiParts* parts, ApiCall call) {
   const auto work = [](Context& context) { return CancelAll(context); };
   const Result<std::vector<std::string>> cancelled = co_await parts->writers->Run(call.actor, work);
   if (!cancelled.ok()) co_return ProblemOf(cancelled.error());
-  json::array ids;
-  for (const std::string& id : cancelled.value()) {
-    parts->live->End(id);
-    ids.emplace_back(id);
-  }
+  for (const std::string& id : cancelled.value()) parts->live->End(id);
+  // What ends is everything; who sees only some cases is told of no other.
+  const auto tell = [ids = cancelled.value()](Context& context) {
+    json::array seen;
+    for (const std::string& id : ids) {
+      if (MaySee(context, id).ok()) seen.emplace_back(id);
+    }
+    return seen;
+  };
+  json::array ids = co_await parts->readers->Run(call.actor, tell);
   json::object document;
   document["cancelled"] = std::move(ids);
   co_return JsonResponse(200, document);

@@ -9,6 +9,7 @@
 #include "core/admission.h"
 #include "core/cancel_socket.h"
 #include "core/executions.h"
+#include "core/proof.h"
 #include "core/queue_pause.h"
 #include "core/records.h"
 #include "core/request_json.h"
@@ -114,6 +115,7 @@ Result<Execution> Enqueue(Context& context, const std::string& id, const json::o
   }
   RunRequest request = TRY(RequestFromJson(body));
   TRY(CheckActor(context.actor(), &request));
+  TRY(ParseRequire(request.require_level));
   const Admitted admitted = TRY(Admit(&request, id, context.workspace(), context.config()));
   Execution execution = DescribeRun(context, request, admitted);
   execution.status = "queued";
@@ -140,6 +142,7 @@ Result<Execution> RunClaimed(Context& context, Claimed claimed, const RunObserve
   const std::string id = claimed.row.execution_id;
   Result<Execution> ended = [&]() -> Result<Execution> {
     Waiting waiting = TRY(DecodeWaiting(claimed.row.request));
+    if (!waiting.request.env.empty()) EraseFromLog(context.store());
     context.ActAs(std::move(waiting.actor));
     TRY(CheckActor(context.actor(), &waiting.request));
     PreparedRun run = TRY(Prepare(context, std::move(waiting.request), id));
@@ -158,6 +161,7 @@ Result<bool> CancelQueued(Context& context, const std::string& id) {
   if (!TRY(DropQueued(context.store(), id, "cancelled", row.document, context.NowNanos()))) {
     return false;
   }
+  EraseFromLog(context.store());
   TRY(EndUnrun(context, id, "cancelled",
                "was cancelled by " + context.principal() + " before it was started"));
   return true;

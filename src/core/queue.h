@@ -20,7 +20,8 @@ namespace bailiff {
 // it as execution `id`, a new one. Durable, and in the ledger, when it returns. Returns the
 // execution, whose status is "queued".
 //
-// Errors: those of RequestFromJson() and Admit(); kResourceExhausted when the queue is full.
+// Errors: those of RequestFromJson(), ParseRequire() and Admit(); kResourceExhausted when the queue
+// is full.
 Result<Execution> Enqueue(Context& context, const std::string& id, const boost::json::object& body,
                           std::int64_t length_max, const AnswerKey* key);
 

@@ -19,7 +19,8 @@ namespace json = boost::json;
 constexpr double kSecondsMax = 1e6;
 
 Error At(const std::string& pointer, std::string_view what) {
-  return Error(ErrorCode::kInvalidArgument, fmt::format("{}: {}", pointer, what));
+  std::string text = pointer.empty() ? std::string(what) : fmt::format("{}: {}", pointer, what);
+  return Error(ErrorCode::kInvalidArgument, std::move(text));
 }
 
 // One object of a request: each key that is asked for is taken, and what is left is unknown.
@@ -197,6 +198,7 @@ Status ReadEnvironment(Fields* fields, RunRequest* request) {
   for (const auto& [name, text] : value->get_object()) {
     std::string taken;
     TRY(env.Text(name, &taken));
+    if (text.is_null()) return At(env.PointerTo(name), "must be a string");
     const bool bad = name.empty() || name.find('=') != json::string_view::npos ||
                      name.find('\0') != json::string_view::npos;
     if (bad) return At(env.PointerTo(name), "is not the name of a variable");

@@ -72,7 +72,7 @@ std::optional<Refusal> CheckRequestLine(std::string_view line, const HttpLimits&
   if (version != "HTTP/1.1" && version != "HTTP/1.0") {
     return Refusal{505, "version_not_supported", "this server speaks HTTP/1.1"};
   }
-  if (method.size() > kMethodBytesMax || method == "TRACE" || method == "CONNECT") {
+  if (method.size() > kMethodBytesMax || method == "CONNECT") {
     return Refusal{501, "method_not_implemented", "this server has no such method"};
   }
   if (target.size() > limits.target_bytes_max) return TargetTooLong(limits);

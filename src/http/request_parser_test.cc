@@ -120,7 +120,6 @@ std::vector<Refused> SmugglingCorpus() {
       {"GET /%g0 HTTP/1.1\r\n" + kHost + "\r\n", 400},
       {"GET /\x80 HTTP/1.1\r\n" + kHost + "\r\n", 400},
       {"CONNECT a:80 HTTP/1.1\r\n" + kHost + "\r\n", 501},
-      {"TRACE / HTTP/1.1\r\n" + kHost + "\r\n", 501},
       {std::string(33, 'A') + " / HTTP/1.1\r\n" + kHost + "\r\n", 501},
       {post + "Expect: miracles\r\nContent-Length: 3\r\n\r\n", 417},
       {std::string("\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\n\r\n\r\n", 16), 400},

@@ -59,7 +59,7 @@ TEST(HttpServerTest, ARefusedRequestEndsTheConnection) {
       {server.Head("GET /", "X: a\r\n b\r\n"), 400},
       {server.Head("GET /", "X: a\n"), 400},
       {server.Head("GET http://" + server.host() + "/"), 400},
-      {server.Head("TRACE /"), 501},
+      {server.Head("CONNECT /"), 501},
       {server.Head("GET /", "Origin: http://evil.example\r\n"), 403},
       {server.Head("GET /", "Sec-Fetch-Site: cross-site\r\n"), 403},
       {"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421},

@@ -49,6 +49,10 @@ Result<bool> ClaimQueued(const Store& store, const std::string& id, std::string_
 Result<bool> DropQueued(const Store& store, const std::string& id, std::string_view status,
                         std::string_view document, std::int64_t now_ns);
 
+// What was taken off the queue is not left behind in SQLite's log either. Waits for those who read;
+// where one of them does not end, the log keeps it until it is written over.
+void EraseFromLog(const Store& store);
+
 // Says that the request is being worked on. Nothing when it is new; else what is known of it.
 Result<std::optional<Answer>> BeginAnswer(const Store& store, const AnswerKey& key,
                                           std::int64_t now_ns);

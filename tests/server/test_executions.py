@@ -192,6 +192,7 @@ BODIES = [
     ({"mode": True}, "/mode"), ({"on_failure": "x"}, "/on_failure"),
     ({"environment": "nix"}, "/environment"), ({"network": "bridge"}, "/network"),
     ({"network": 1}, "/network"), ({"env": []}, "/env"), ({"env": {"A": 1}}, "/env/A"),
+    ({"env": {"A": None}}, "/env/A"),
     ({"env": {"A/B~": 1}}, "/env/A~1B~0"), ({"env": {"": "x"}}, "/env/"),
     ({"env": {"A=B": "x"}}, "/env/A=B"), ({"env": {"A": "x\0"}}, "/env/A"),
     ({"limits": 1}, "/limits"), ({"limits": {"cpu": 1}}, "/limits/cpu"),

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from conftest import World
-from server_tools import Client, files_with, wait_until
+from server_tools import Client, Events, files_with, wait_until
 
 Serve = Callable[..., World]
 HANGS = "echo ready; sleep 600"
@@ -55,16 +56,22 @@ def test_what_no_worker_is_free_for_waits_its_turn(serve: Serve) -> None:
     assert waiting[0] in started and waiting[1] not in started
 
 
-def test_a_waiting_client_hears_of_a_cancelled_place_in_the_queue(serve: Serve) -> None:
+@pytest.mark.parametrize("by", ["route", "command"])
+def test_who_waits_hears_of_a_cancelled_place_in_the_queue(serve: Serve, by: str) -> None:
     world = serve("--workers", "1")
     first = hang(world.agent)
     execution = world.agent.submit("true")["execution_id"]
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, Events(world.agent, execution) as events:
+        assert events.until("status").data == {"status": "queued"}
         begin = time.monotonic()
-        waits = pool.submit(world.agent.get, f"/v1/executions/{execution}?wait=30")
-        cancel(world.reviewer, execution)
+        waits = pool.submit(world.agent.get, f"/v1/executions/{execution}?wait=25")
+        if by == "route":
+            cancel(world.reviewer, execution)
+        else:
+            world.server.cli.ok(["cancel", execution])
         assert waits.result().of(200)["status"] == "cancelled"
-        assert time.monotonic() - begin < 10
+        assert events.until("done").data["status"] == "cancelled"
+        assert time.monotonic() - begin < 8
     cancel(world.agent, first)
 
 
