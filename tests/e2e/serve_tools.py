@@ -72,9 +72,9 @@ class Server:
         connection.close()
         return reply
 
-    def run(self, code: str, mode: str = "commit") -> Any:
+    def run(self, code: str, mode: str = "commit", **more: Any) -> Any:
         """The document of a run of Python code that has ended."""
-        made = self.ask("POST", "/v1/executions", {"code": code, "mode": mode})
+        made = self.ask("POST", "/v1/executions", {"code": code, "mode": mode} | more)
         assert made.status in (200, 201, 202), made
         path = "/v1/executions/" + made.json["execution_id"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from bailiff_cli import Bench, Cli, remove_tree
@@ -33,7 +34,7 @@ def test_no_thread_of_the_server_has_privilege(ws: Cli) -> None:
         # As the kernel does for processes that are not dumpable.
         assert os.stat(f"/proc/{server.process.pid}/mem").st_uid == 0
         limits = Path(f"/proc/{server.process.pid}/limits").read_text()
-        assert "Max core file size         0                    0 " in limits
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
         (launcher,) = children_of(server.process.pid)
         assert status_of(launcher)["NoNewPrivs"] == "0"
         if ws.uid == 0:
@@ -68,7 +69,7 @@ def test_everything_that_it_does_still_works(ws: Cli) -> None:
         assert approved.status == 200 and approved.json["state"] == "committed", approved
         assert (ws.workspace / "note.txt").read_text() == "new\n"
         assert b"+new" in server.ask("GET", path + "/diff").body
-        rolled = server.ask("POST", path + "/rollback", {})
+        rolled = server.ask("POST", path + "/rollback")
         assert rolled.status < 300, rolled
         wait_until(
             lambda: (ws.workspace / "note.txt").read_text() == "old\n", "the rollback")  # fmt: skip
@@ -76,9 +77,7 @@ def test_everything_that_it_does_still_works(ws: Cli) -> None:
         for route in ("/v1/stats", "/v1/queue", "/v1/capabilities", "/v1/executions", "/metrics",
                       "/openapi.json"):  # fmt: skip
             assert server.ask("GET", route).status == 200, route
-        demanding = {"command": ["/bin/true"], "require": "ns"}
-        made = server.ask("POST", "/v1/executions", demanding)
-        assert made.status < 300, made
+        assert server.run("print(1)", require="ns")["success"]
         ws.ok(["gc"])
         assert server.stop() == 0
     assert "denied" not in server.log.read_text().lower()
@@ -90,7 +89,7 @@ def test_a_running_execution_can_be_cancelled(ws: Cli) -> None:
         made = server.ask("POST", "/v1/executions", {"code": code}).json
         path = "/v1/executions/" + made["execution_id"]
         wait_until(lambda: server.ask("GET", path + "/stdout").body == b"up\n", "its output")
-        assert server.ask("POST", path + "/cancel", {}).status < 300
+        assert server.ask("POST", path + "/cancel").status < 300
         wait_until(
             lambda: server.ask("GET", path).json["status"] == "cancelled", "its end")  # fmt: skip
 
