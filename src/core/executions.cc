@@ -138,6 +138,8 @@ class Run {
     data["script_sha256"] = ToHex(execution_.script_sha256);
     data["base_epoch"] = *base_epoch_;
     TRY(context_.ledger().Append("started", data));
+    // That it was claimed is durable: all that a crash of the machine can take back is this text.
+    const Unsynced unsynced(context_.store().connection());
     return context_.store().UpdateExecution(execution_.id, execution_.status,
                                             json::serialize(ToJson(execution_, 0)),
                                             context_.NowNanos());

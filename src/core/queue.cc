@@ -97,6 +97,13 @@ Result<Execution> EndUnrun(Context& context, const std::string& id, std::string 
   return execution;
 }
 
+// What began, and failed on its way with `error`.
+Result<Execution> EndBroken(Context& context, const std::string& id, const Error& error) {
+  const ExecutionRow now = TRY(context.store().GetExecution(id));
+  if (now.status != "running") return error;
+  return EndUnrun(context, id, "error", error.message());
+}
+
 Result<CancelSocket> TakeName(const Context& context, const std::string& id) {
   // A server that died between this and the claim has left its own.
   if (!TRY(CancelSocket::IsAlive(context.run_dir(), id))) {
@@ -149,10 +156,30 @@ Result<Execution> RunClaimed(Context& context, Claimed claimed, const RunObserve
     run.claim.emplace(std::move(claimed.socket));
     return Execute(context, std::move(run), observer);
   }();
-  if (ended.ok()) return ended;
-  const ExecutionRow now = TRY(context.store().GetExecution(id));
-  if (now.status != "running") return ended;
-  return EndUnrun(context, id, "error", ended.error().message());
+  return ended.ok() ? std::move(ended) : EndBroken(context, id, ended.error());
+}
+
+Result<Execution> RunHanded(Context& context, const HandedRun& handed,
+                            const RunObserver& observer) {
+  bool is_known = false;
+  RunObserver telling = observer;
+  telling.progress = [&](const Execution& execution) {
+    if (observer.progress) observer.progress(execution);
+    if (!is_known) handed.known(Ok());  // The first word of it comes when it is recorded.
+    is_known = true;
+  };
+  Result<Execution> ended = [&]() -> Result<Execution> {
+    context.ActAs(handed.actor);
+    const bool waits = TRY(PausedBy(context)).has_value() || TRY(QueueLength(context.store())) > 0;
+    if (waits) return Enqueue(context, handed.id, handed.body, handed.length_max, nullptr);
+    RunRequest request = TRY(RequestFromJson(handed.body));
+    TRY(CheckActor(context.actor(), &request));
+    PreparedRun run = TRY(Prepare(context, std::move(request), handed.id));
+    return Execute(context, std::move(run), telling);
+  }();
+  if (!is_known) handed.known(ended.ok() ? Ok() : Status(ended.error()));
+  if (ended.ok() || !is_known) return ended;
+  return EndBroken(context, handed.id, ended.error());
 }
 
 Result<bool> CancelQueued(Context& context, const std::string& id) {

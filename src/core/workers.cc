@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "core/queue.h"
 
 namespace bailiff {
 namespace {
@@ -63,16 +62,53 @@ void Workers::Wait() {
   }
 }
 
+bool Workers::Hand(HandedRun* handed) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_ || handed_.size() >= idle_) return false;
+    handed_.push_back(std::move(*handed));
+  }
+  changed_.notify_one();
+  return true;
+}
+
 void Workers::Work(Worker* worker) {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const std::uint64_t seen = notified_;
+    if (!handed_.empty()) {
+      const HandedRun handed = std::move(handed_.front());
+      handed_.pop_front();
+      lock.unlock();
+      RunOneHanded(worker, handed);
+      lock.lock();
+      continue;
+    }
     lock.unlock();
     const bool ran = RunOne(worker);
     lock.lock();
     if (ran) continue;
-    changed_.wait_for(lock, kLookAgain, [&] { return stopping_ || notified_ != seen; });
+    ++idle_;
+    changed_.wait_for(lock, kLookAgain,
+                      [&] { return stopping_ || notified_ != seen || !handed_.empty(); });
+    --idle_;
   }
+  while (!handed_.empty()) {
+    handed_.front().known(Error(ErrorCode::kResourceExhausted, "the server is stopping"));
+    handed_.pop_front();
+  }
+}
+
+Result<Execution> Workers::Follow(Worker* worker, const std::string& id, const Runner& run) {
+  ++busy_;
+  RunObserver observer;
+  observer.stop = &worker->stop;
+  observer.progress = [&](const Execution& execution) { live_->Changed(execution); };
+  observer.output = [&](Stream /*stream*/, std::string_view /*bytes*/) { live_->Output(id); };
+  Result<Execution> ran = run(observer);
+  --busy_;
+  if (ran.ok()) live_->Changed(ran.value());
+  return ran;
 }
 
 // False when nothing was there to run.
@@ -83,21 +119,29 @@ bool Workers::RunOne(Worker* worker) {
   }();
   if (!claimed.ok()) log_("worker: take the next execution: " + claimed.error().message());
   if (!claimed.ok() || !claimed.value().has_value()) return false;
-  ++busy_;
   const std::string id = claimed.value()->row.execution_id;
-  RunObserver observer;
-  observer.stop = &worker->stop;
-  observer.progress = [&](const Execution& execution) { live_->Changed(execution); };
-  observer.output = [&](Stream /*stream*/, std::string_view /*bytes*/) { live_->Output(id); };
-  const Result<Execution> ran = RunClaimed(*worker->context, std::move(*claimed.value()), observer);
-  if (ran.ok()) {
-    live_->Changed(ran.value());
-  } else {
-    log_("worker: " + id + ": " + ran.error().message());
-  }
+  const Result<Execution> ran = Follow(worker, id, [&](const RunObserver& observer) {
+    return RunClaimed(*worker->context, std::move(*claimed.value()), observer);
+  });
+  if (!ran.ok()) log_("worker: " + id + ": " + ran.error().message());
   live_->End(id);
-  --busy_;
   return true;
+}
+
+void Workers::RunOneHanded(Worker* worker, const HandedRun& handed) {
+  bool is_known = false;
+  HandedRun told = handed;
+  told.known = [&](Status status) {
+    is_known = status.ok();
+    handed.known(std::move(status));
+  };
+  const Result<Execution> ran = Follow(worker, handed.id, [&](const RunObserver& observer) {
+    return RunHanded(*worker->context, told, observer);
+  });
+  if (ran.ok() && ran.value().status == "queued") return Notify();
+  // Whoever asked hears why it was not begun.
+  if (!ran.ok() && is_known) log_("worker: " + handed.id + ": " + ran.error().message());
+  live_->End(handed.id);
 }
 
 }  // namespace bailiff

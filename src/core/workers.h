@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include "base/result.h"
 #include "core/context.h"
 #include "core/live.h"
+#include "core/queue.h"
 
 namespace bailiff {
 
@@ -26,6 +28,9 @@ class Workers {
 
   // Something was queued, or the queue goes on.
   void Notify();
+
+  // Gives a run to a worker that has nothing to do. False, and nothing is done, when there is none.
+  bool Hand(HandedRun* handed);
 
   // No further execution is taken; those that run end by themselves or are cancelled. From any
   // thread. Wait() returns when all have ended after that.
@@ -44,6 +49,9 @@ class Workers {
   };
   void Work(Worker* worker);
   bool RunOne(Worker* worker);
+  void RunOneHanded(Worker* worker, const HandedRun& handed);
+  using Runner = std::function<Result<Execution>(const RunObserver&)>;
+  Result<Execution> Follow(Worker* worker, const std::string& id, const Runner& run);
 
   Live* live_;
   std::function<void(const std::string&)> log_;
@@ -54,6 +62,8 @@ class Workers {
   bool stopping_ = false;
   std::atomic<std::size_t> busy_ = 0;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::size_t idle_ = 0;          // Workers that wait.
+  std::deque<HandedRun> handed_;  // No more than those.
 };
 
 }  // namespace bailiff

@@ -140,10 +140,20 @@ CREATE INDEX outbox_by_next ON outbox (next_ns);
 PRAGMA user_version = 2;
 )sql";
 
+// What lists are filtered by, so that what they leave out costs no look at its document.
+constexpr Sql kListSchema = R"sql(
+DROP INDEX executions_by_case;
+CREATE INDEX executions_by_case ON executions (case_name, seq, status, created_ns);
+CREATE INDEX executions_by_principal ON executions
+  (principal, seq, status, case_name, created_ns);
+
+PRAGMA user_version = 3;
+)sql";
+
 constexpr std::int64_t kApplicationId = 1113680236;  // "Bail" in ASCII.
 
 // The step at index n takes version n to n + 1. A released step is never edited.
-constexpr Sql kSteps[] = {kInitialSchema, kServerSchema};
+constexpr Sql kSteps[] = {kInitialSchema, kServerSchema, kListSchema};
 constexpr std::int64_t kVersion = std::size(kSteps);
 
 // Returns the version. Refuses what is not ours to touch.

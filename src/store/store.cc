@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "store/execution_list.h"
 
 namespace bailiff {
 namespace {
@@ -208,19 +209,18 @@ Result<ExecutionRow> Store::GetExecution(const std::string& id) {
 }
 
 Result<std::vector<ExecutionRow>> Store::ListExecutions(const ExecutionFilter& filter) {
+  const std::vector<std::int64_t> found = TRY(FindExecutions(connection_, filter));
   Statement select = TRY(connection_.Prepare(
       "SELECT seq, id, created_ns, updated_ns, status, case_name, script_path, principal, owner,"
-      " document FROM executions WHERE (?1 = 0 OR seq < ?1) AND (?2 = '' OR status = ?2)"
-      " AND (?3 = '' OR case_name = ?3) AND (?5 = '' OR principal = ?6"
-      " OR case_name IN (SELECT value FROM json_each(?5))) AND created_ns >= ?7"
-      " ORDER BY seq DESC LIMIT ?4"));
-  select.Bind(1, filter.before_seq)
-      .BindText(2, filter.status)
-      .BindText(3, filter.case_name)
-      .Bind(4, Capped(filter.limit))
-      .Bind(7, filter.since_ns);
-  BindSight(filter.sight, 5, 6, &select);
-  return ReadExecutions(&select);
+      " document FROM executions WHERE seq = ?1"));
+  std::vector<ExecutionRow> rows;
+  for (const std::int64_t seq : found) {
+    select.Bind(1, seq);
+    const bool has_row = TRY(select.Step());
+    if (has_row) rows.push_back(ReadExecution(select));
+    select.Reset();
+  }
+  return rows;
 }
 
 Result<std::vector<ExecutionRow>> Store::RunningExecutions() {

@@ -122,6 +122,31 @@ TEST_F(StoreTest, ListsExecutionsNewestFirstByPageAndFilter) {
   EXPECT_THAT(Ids(store.RunningExecutions().value()), ElementsAre("exec_1", "exec_3"));
 }
 
+TEST_F(StoreTest, ListsWhatATokenSeesOnceAndWithEveryFilter) {
+  Store store = Open();
+  for (int i = 0; i < 6; ++i) {
+    ExecutionRow row = Execution("exec_" + std::to_string(i));
+    row.status = i % 2 == 0 ? "succeeded" : "failed";
+    row.case_name = i < 2 ? "Smith" : "Jones";
+    row.principal = i == 0 || i == 4 ? "token:mine" : "token:other";
+    row.created_ns = 100 + i;
+    ASSERT_THAT(store.InsertExecution(row), IsOk());
+  }
+  const Sight smith{{"Smith"}, "token:mine"};
+  const auto list = [&](const ExecutionFilter& filter) {
+    return Ids(store.ListExecutions(filter).value());
+  };
+  EXPECT_THAT(list({.sight = smith}), ElementsAre("exec_4", "exec_1", "exec_0"));
+  EXPECT_THAT(list({.limit = 2, .sight = smith}), ElementsAre("exec_4", "exec_1"));
+  EXPECT_THAT(list({.status = "succeeded", .sight = smith}), ElementsAre("exec_4", "exec_0"));
+  EXPECT_THAT(list({.case_name = "Jones", .sight = smith}), ElementsAre("exec_4"));
+  EXPECT_THAT(list({.case_name = "Smith", .sight = smith}), ElementsAre("exec_1", "exec_0"));
+  EXPECT_THAT(list({.since_ns = 101, .sight = smith}), ElementsAre("exec_4", "exec_1"));
+  EXPECT_THAT(list({.status = "failed", .case_name = "Jones"}), ElementsAre("exec_5", "exec_3"));
+  EXPECT_THAT(list({.status = "failed", .since_ns = 104}), ElementsAre("exec_5"));
+  EXPECT_THAT(list({.since_ns = 106}), ElementsAre());
+}
+
 TEST_F(StoreTest, FindsIdsByTheirBeginning) {
   Store store = Open();
   ASSERT_THAT(store.InsertExecution(Execution("exec_12")), IsOk());

@@ -139,7 +139,8 @@ class Crowd:
                 name = f"{number}-{count}"
                 # Run twice, it would leave two files.
                 code = f"#!/bin/bash\n: > /workspace/Reports/{name}.$EPOCHREALTIME\n"
-                status, body = submit(client, {"code": code, "language": "bash"})
+                wait = 2 if number % 4 == 0 else 0  # Some are run past the queue.
+                status, body = submit(client, {"code": code, "language": "bash"}, wait)
                 with self._lock:
                     self.answers[status] += 1
                     if status == 201:

@@ -80,6 +80,7 @@ class Server:
             stdout=self._log, stderr=self._log)  # fmt: skip
         while not self._answers():
             if self.process.poll() is not None or time.perf_counter() - begin > START_SECONDS_MAX:
+                self.close()
                 log = pathlib.Path(self._log.name).read_text()
                 raise RuntimeError(f"bailiff serve did not start: {log}")
             time.sleep(0.0005)
@@ -106,7 +107,8 @@ class Server:
                     if line.startswith("VmRSS"))  # fmt: skip
 
     def close(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=60)
         self._log.close()
 
