@@ -23,7 +23,8 @@ int main() {
   const auto privileged = bailiff::BuildRenameFilter(Tier::kPrivileged);
   const auto rootless = bailiff::BuildRenameFilter(Tier::kRootless);
   const auto clerk = bailiff::BuildClerkPolicy();
-  for (const bool built : {sandbox.ok(), privileged.ok(), rootless.ok(), clerk.ok()}) {
+  const auto server = bailiff::BuildServerPolicy();
+  for (const bool built : {sandbox.ok(), privileged.ok(), rootless.ok(), clerk.ok(), server.ok()}) {
     if (built) continue;
     std::fprintf(stderr, "compile_filters: libseccomp cannot make a filter\n");
     return 1;
@@ -33,5 +34,6 @@ int main() {
   Print("kRenamesPrivileged", privileged.value());
   Print("kRenamesRootless", rootless.value());
   Print("kClerk", clerk.value());
+  Print("kServer", server.value());
   return 0;
 }

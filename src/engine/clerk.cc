@@ -5,20 +5,17 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstdint>
 #include <string_view>
 #include <utility>
 
+#include "engine/confine.h"
 #include "engine/protocol.h"
-#include "sandbox/landlock_abi.h"
 #include "sandbox/seccomp_filters.h"
 #include "sys/file.h"
-#include "sys/kernel_features.h"
 #include "sys/message.h"
 #include "sys/process.h"
 
@@ -52,57 +49,20 @@ Status EnterOwnUserNamespace() {
   return WriteProc("/proc/self/gid_map", gid + " " + gid + " 1");
 }
 
-Status KeepCapabilities() {
-  for (int cap = 0; cap <= 63; ++cap) {
-    bool kept = false;
-    for (const int keep : kKept) kept = kept || keep == cap;
-    if (kept || ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) != 1) continue;
-    if (::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0 && errno != EPERM) {
-      return FromCall(-1, "drop capability");
-    }
-  }
-  (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);  // Absent before Linux 4.3.
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  std::array<__user_cap_data_struct, 2> now{};
-  TRY(FromCall(::syscall(SYS_capget, &header, now.data()), "capget"));
-  std::array<__user_cap_data_struct, 2> next{};
-  for (const int cap : kKept) {
-    const auto word = static_cast<std::size_t>(cap / 32);
-    const std::uint32_t bit = 1U << (cap % 32);
-    next[word].effective |= now[word].permitted & bit;
-    next[word].permitted |= now[word].permitted & bit;
-  }
-  return FromCall(::syscall(SYS_capset, &header, next.data()), "capset");
-}
-
 // Which boot this is, so that a quarantine can be told from that of an earlier one.
 constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 
-Status Allow(const Fd& ruleset, std::uint64_t access, const Fd& place) {
-  const LandlockPathRule rule{access, place.get()};
-  return FromCall(::syscall(SYS_landlock_add_rule, ruleset.get(), kLandlockRulePath, &rule, 0),
-                  "landlock_add_rule");
-}
-
-// Landlock's first version refuses every rename from one directory to another, so it is of no use
-// here.
-Status ConfineFiles(const std::vector<const Fd*>& places) {
-  const int abi = LandlockAbi();
-  if (abi < 2) return Ok();
-  const std::uint64_t handled = kFsAllAbi1 | kFsRefer | (abi >= 3 ? kFsTruncate : 0);
-  const long made = ::syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled), 0);
-  TRY(FromCall(made, "landlock_create_ruleset"));
-  const Fd ruleset(static_cast<int>(made));
+Status ConfineToPlaces(const std::vector<const Fd*>& places) {
+  std::vector<FilePlace> allowed;
   for (const Fd* place : places) {
     struct stat info {};
     TRY(FromCall(::fstat(place->get(), &info), "fstat"));
-    if (!S_ISDIR(info.st_mode)) continue;
-    TRY(Allow(ruleset, handled & ~kFsExecute, *place));
+    if (S_ISDIR(info.st_mode)) allowed.push_back({place, Access::kReadWrite});
   }
   const Fd boot_id = TRY(OpenPath(kBootId, O_PATH));
-  TRY(Allow(ruleset, kFsReadFile, boot_id));
-  return FromCall(::syscall(SYS_landlock_restrict_self, ruleset.get(), 0),
-                  "landlock_restrict_self");
+  allowed.push_back({&boot_id, Access::kRead});
+  TRY(ConfineFiles(allowed, Signals::kAnywhere));
+  return Ok();
 }
 
 }  // namespace
@@ -115,10 +75,10 @@ Status ConfineClerk(const Fd& user_namespace, const std::vector<const Fd*>& plac
   } else if (::geteuid() != 0) {
     TRY(EnterOwnUserNamespace());
   }
-  TRY(KeepCapabilities());
+  TRY(KeepCapabilities(kKept));
   TRY(FromCall(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs"));
-  TRY(ConfineFiles(places));
-  return EnforceClerkFilter();
+  TRY(ConfineToPlaces(places));
+  return EnforceFilter(ClerkFilter());
 }
 
 void Answer(const Fd& socket, const std::function<Result<std::string>()>& work) {

@@ -74,7 +74,7 @@ Status Confine(const Fd& user_namespace) {
   }
   RaiseDescriptorLimit();  // A tree that is too deep is too large, then.
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Error::FromErrno(errno, "no_new_privs");
-  return EnforceClerkFilter();
+  return EnforceFilter(ClerkFilter());
 }
 
 struct MeterFds {

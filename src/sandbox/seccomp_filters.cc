@@ -9,8 +9,8 @@
 namespace bailiff {
 namespace {
 
-// kCalls, kArguments, kRenamesPrivileged, kRenamesRootless and kClerk, written by
-// tools/compile_filters.cc.
+// kCalls, kArguments, kRenamesPrivileged, kRenamesRootless, kClerk and kServer,
+// written by tools/compile_filters.cc.
 #include "seccomp_filters.inc"
 
 }  // namespace
@@ -28,8 +28,11 @@ SeccompProgram ClerkFilter() {
   return kClerk;
 }
 
-Status EnforceClerkFilter() {
-  const SeccompProgram filter = ClerkFilter();
+SeccompProgram ServerFilter() {
+  return kServer;
+}
+
+Status EnforceFilter(SeccompProgram filter) {
   const sock_fprog program{static_cast<unsigned short>(filter.size()),
                            const_cast<sock_filter*>(filter.data())};
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0) return Ok();

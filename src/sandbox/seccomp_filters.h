@@ -21,9 +21,10 @@ struct SeccompFilters {
 SeccompFilters SandboxFilters();  // Without `renames`.
 SeccompProgram RenameFilter(Tier tier);
 SeccompProgram ClerkFilter();
+SeccompProgram ServerFilter();
 
-// Puts ClerkFilter() on this thread, for good; PR_SET_NO_NEW_PRIVS must be set.
+// Puts a filter on this thread and those that it starts, for good; PR_SET_NO_NEW_PRIVS must be set.
 // Errors: kUnsupported; kPermissionDenied; kIo.
-Status EnforceClerkFilter();
+Status EnforceFilter(SeccompProgram filter);
 
 }  // namespace bailiff

@@ -387,45 +387,27 @@ constexpr const char* kRefused[] = {
     "vhangup",
 };
 
-// What has no place in file work, whoever gets hold of a clerk. A clerk parses what a script left,
-// so it is denied what an attacker would want next.
-constexpr std::array<const char*, 37> kDenied = {"execve",
-                                                 "execveat",
-                                                 "fork",
-                                                 "vfork",
-                                                 "ptrace",
-                                                 "socket",
-                                                 "connect",
-                                                 "bind",
-                                                 "listen",
-                                                 "accept",
-                                                 "accept4",
-                                                 "socketpair",
-                                                 "mount",
-                                                 "umount2",
-                                                 "pivot_root",
-                                                 "chroot",
-                                                 "move_mount",
-                                                 "open_tree",
-                                                 "fsopen",
-                                                 "fsmount",
-                                                 "mount_setattr",
-                                                 "setns",
-                                                 "unshare",
-                                                 "init_module",
-                                                 "finit_module",
-                                                 "delete_module",
-                                                 "kexec_load",
-                                                 "bpf",
-                                                 "perf_event_open",
-                                                 "io_uring_setup",
-                                                 "userfaultfd",
-                                                 "keyctl",
-                                                 "add_key",
-                                                 "pidfd_getfd",
-                                                 "process_vm_readv",
-                                                 "process_vm_writev",
-                                                 "reboot"};
+// What neither a clerk nor the process that serves has a use for, whoever gets hold of it. The one
+// parses what a script left, the other what anybody sends: each is denied what an attacker would
+// want next.
+constexpr const char* kDenied[] = {
+    "execve", "execveat", "fork", "vfork", "ptrace",
+    // Mounts and namespaces, and files without the directories that lead to them.
+    "mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsconfig",
+    "fspick", "fsmount", "mount_setattr", "setns", "unshare", "open_by_handle_at",
+    // Large or powerful parts of the kernel.
+    "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "bpf",
+    "perf_event_open", "io_uring_setup", "userfaultfd", "fanotify_init", "swapon", "swapoff",
+    "reboot", "keyctl", "add_key", "request_key",
+    // Other processes.
+    "kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev"};
+
+// File work needs no network.
+constexpr const char* kDeniedClerk[] = {"socket", "connect", "bind",      "listen",
+                                        "accept", "accept4", "socketpair"};
+
+// Of the process that serves. The C library looks its addresses up by netlink.
+constexpr std::array<int, 4> kServerFamilies = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 
 constexpr std::array<int, 3> kFamilies = {AF_UNIX, AF_INET, AF_INET6};
 // Others, such as SCTP, DCCP and L2TP, would make the kernel load modules that hardly anyone uses.
@@ -547,6 +529,14 @@ Result<std::vector<sock_filter>> BuildArguments() {
   return filter.Export();
 }
 
+void Deny(FilterBuilder* filter) {
+  for (const char* name : kDenied) filter->Add(SCMP_ACT_ERRNO(EPERM), name);
+  // Threads, but no process. What clone3() is asked for no filter can see; libraries use clone()
+  // where there is none.
+  filter->Add(SCMP_ACT_ERRNO(EPERM), "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+  filter->Add(SCMP_ACT_ERRNO(ENOSYS), "clone3");
+}
+
 // A process that confines itself further must not be helped beyond that, so we are told.
 constexpr const char* kNotified[] = {"rename", "renameat", "renameat2", "landlock_restrict_self"};
 // Without privilege there are no redirects, and a link is never refused for want of one.
@@ -563,11 +553,21 @@ Result<SeccompPolicy> BuildSeccompPolicy() {
 
 Result<std::vector<sock_filter>> BuildClerkPolicy() {
   FilterBuilder filter(SCMP_ACT_ALLOW);
-  for (const char* name : kDenied) filter.Add(SCMP_ACT_ERRNO(EPERM), name);
-  // Threads, but no process. What clone3() is asked for no filter can see; libraries use clone()
-  // where there is none.
-  filter.Add(SCMP_ACT_ERRNO(EPERM), "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
-  filter.Add(SCMP_ACT_ERRNO(ENOSYS), "clone3");
+  Deny(&filter);
+  for (const char* name : kDeniedClerk) filter.Add(SCMP_ACT_ERRNO(EPERM), name);
+  return filter.Export();
+}
+
+Result<std::vector<sock_filter>> BuildServerPolicy() {
+  FilterBuilder filter(SCMP_ACT_ALLOW);
+  Deny(&filter);
+  const std::uint32_t no_family = SCMP_ACT_ERRNO(EAFNOSUPPORT);
+  for (int family = AF_UNSPEC; family < AF_NETLINK; ++family) {
+    if (std::find(kServerFamilies.begin(), kServerFamilies.end(), family) != kServerFamilies.end())
+      continue;
+    filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));
+  }
+  filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_GT, AF_NETLINK));
   return filter.Export();
 }
 

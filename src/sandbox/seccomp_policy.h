@@ -28,6 +28,10 @@ Result<SeccompPolicy> BuildSeccompPolicy();
 // The one filter of a clerk: everything but what has no place in file work.
 Result<std::vector<sock_filter>> BuildClerkPolicy();
 
+// The one filter of the process that serves: no process, program, mount or namespace; of sockets,
+// those of the network and of this host.
+Result<std::vector<sock_filter>> BuildServerPolicy();
+
 // Notifies pid 1 of the calls that it carries out. Not for pid 1 itself. Errors: as above.
 Result<std::vector<sock_filter>> BuildRenameFilter(Tier tier);
 
