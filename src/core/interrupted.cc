@@ -74,6 +74,8 @@ Result<std::vector<std::string>> FinishAbandoned(Context& context) {
   for (const ExecutionRow& row : TRY(context.store().RunningExecutions())) {
     const bool waits = row.status == "queued";  // For a server, which may come back.
     if (waits || TRY(CancelSocket::IsAlive(context.run_dir(), row.id))) continue;
+    // One that ended since the list was made has let go of its lock after that was recorded.
+    if (TRY(context.store().GetExecution(row.id)).status != row.status) continue;
     TRY(MarkInterrupted(context, row));
     TRY(CancelSocket::Remove(context.run_dir(), row.id));
     finished.push_back(row.id);
