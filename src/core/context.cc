@@ -90,6 +90,7 @@ Result<std::unique_ptr<Context>> Context::Beside() const {
   std::unique_ptr<Context> context(new Context(std::move(workspace), actor_));
   TRY(context->OpenDirs(state_path_));
   context->config_ = config_;
+  context->circumstances_ = circumstances_;
   context->launcher_.emplace(TRY(launcher_->Share()));
   TRY(context->OpenRecords());
   return context;
@@ -117,7 +118,12 @@ Status Context::OpenRecords() {
 
 Result<WorkspaceLock> WorkspaceLock::Take(const Context& context, std::chrono::milliseconds wait) {
   const Entry entry{TRY(OpenDirBeneath(context.workspace().private_dir(), ".")), "lock"};
-  Fd file = TRY(OpenEntry(entry, O_RDWR | O_CREAT, 0600));
+  Result<Fd> opened = OpenEntry(entry, O_RDWR | O_CREAT, 0600);
+  // A server without privilege cannot write what another user made; locks need no more than this.
+  if (!opened.ok() && opened.error().code() == ErrorCode::kPermissionDenied) {
+    opened = OpenEntry(entry, O_RDONLY);
+  }
+  Fd file = TRY(std::move(opened));
   const SteadyTime deadline = context.clock().Steady() + wait;
   // flock(2) has no time-out of its own, and an alarm would be one for the whole process.
   while (!TRY(TryLock(file, LockMode::kExclusive))) {

@@ -65,6 +65,10 @@ class Context {
   // For whom the next use cases work.
   void ActAs(Actor actor) { actor_ = std::move(actor); }
   std::int64_t NowNanos() const { return clock_.Now().time_since_epoch().count(); }
+  // The circumstances in which proofs count (core/proof.h), for a process that gives up what it
+  // would take to find them out, or to prove more. Beside() hands them on.
+  const std::optional<std::string>& circumstances() const { return circumstances_; }
+  void KeepCircumstances(std::string digest) { circumstances_ = std::move(digest); }
 
  private:
   Context(Workspace workspace, Actor actor)
@@ -86,6 +90,7 @@ class Context {
   std::optional<Store> store_;
   std::optional<Ledger> ledger_;
   Actor actor_;
+  std::optional<std::string> circumstances_;
 };
 
 // The exclusive right to change the workspace, given back on destruction. Taking it also finishes

@@ -61,7 +61,8 @@ std::string WithoutUrl(std::string text, const std::string& url) {
 
 class Round {
  public:
-  Round(Context& context, const HookPoster& post) : context_(context), post_(post) {}
+  Round(Context& context, const HookPoster& post, const std::stop_token& stop)
+      : context_(context), post_(post), stop_(stop) {}
 
   Result<Delivered> Go() {
     std::vector<std::string> known;
@@ -87,6 +88,7 @@ class Round {
   Status SendTo(const Webhook& hook) {
     for (const OutboxRow& row :
          TRY(DueMessages(connection(), hook.name, context_.NowNanos(), kRoundPerHook))) {
+      if (stop_.stop_requested()) return Ok();
       const Attempt attempt = Send(hook, row);
       if (attempt.error.empty()) {
         TRY(RemoveMessage(connection(), row.seq));
@@ -142,13 +144,15 @@ class Round {
 
   Context& context_;
   const HookPoster& post_;
+  const std::stop_token& stop_;
   Delivered delivered_;
 };
 
 }  // namespace
 
-Result<Delivered> DeliverDue(Context& context, const HookPoster& post) {
-  return Round(context, post).Go();
+Result<Delivered> DeliverDue(Context& context, const HookPoster& post,
+                             const std::stop_token& stop) {
+  return Round(context, post, stop).Go();
 }
 
 std::string SignHook(std::string_view key, std::int64_t seconds, std::string_view body) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,8 +42,11 @@ struct Delivered {
 // A message is sent again where this process dies before it has noted the answer: receivers know it
 // by its Bailiff-Delivery. Only one thread of one process is to call this for a workspace.
 //
+// After a request to stop no further message is sent; they stay due.
+//
 // Errors: those of the database; never those of a receiver.
-Result<Delivered> DeliverDue(Context& context, const HookPoster& post);
+Result<Delivered> DeliverDue(Context& context, const HookPoster& post,
+                             const std::stop_token& stop = {});
 
 // The value of Bailiff-Signature: "t=<seconds>,v1=<hex>", HMAC-SHA256 over "<seconds>.<body>".
 std::string SignHook(std::string_view key, std::int64_t seconds, std::string_view body);

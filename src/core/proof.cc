@@ -70,7 +70,8 @@ Result<std::string> StandingAmongCgroups() {
 }
 
 // Everything that has to be as it was for a proof to count. Its SHA-256, in hexadecimal.
-Result<std::string> Circumstances() {
+Result<std::string> Circumstances(const Context& context) {
+  if (context.circumstances().has_value()) return *context.circumstances();
   struct utsname kernel = {};
   if (::uname(&kernel) != 0) return Error::FromErrno(errno, "uname");
   const Fd program = TRY(OpenPath("/proc/self/exe", O_PATH));
@@ -269,7 +270,7 @@ Result<Diagnosis> Prove(Context& context) {
       TRY(Diagnose(context.launcher(),
                    UserWorkspace{context.workspace().root(), context.config().scratch_on_disk}));
   Proof now;
-  now.circumstances = TRY(Circumstances());
+  now.circumstances = TRY(Circumstances(context));
   now.words = WordsThatHold(diagnosis);
   if (diagnosis.guarantees.has_value()) now.landlock = diagnosis.guarantees->landlock;
   std::vector<Proof> proofs = TRY(ReadProofs(context));
@@ -285,6 +286,13 @@ Result<Diagnosis> Prove(Context& context) {
   return diagnosis;
 }
 
+Status ProveAhead(Context& context) {
+  context.KeepCircumstances(TRY(Circumstances(context)));
+  if (FindProof(TRY(ReadProofs(context)), *context.circumstances()).has_value()) return Ok();
+  TRY(Prove(context));
+  return Ok();
+}
+
 Result<Demands> DemandsOf(Context& context, const std::string& text) {
   std::vector<std::string> wanted = TRY(ParseRequire(text));
   std::erase(wanted, "none");
@@ -295,7 +303,7 @@ Result<Demands> DemandsOf(Context& context, const std::string& text) {
   const auto read = [&]() -> Result<std::optional<Proof>> {
     const std::vector<Proof> proofs = TRY(ReadProofs(context));
     if (proofs.empty()) return std::optional<Proof>();
-    return FindProof(proofs, TRY(Circumstances()));
+    return FindProof(proofs, TRY(Circumstances(context)));
   };
   std::optional<Proof> proof = TRY(read());
   if (!proof.has_value() && wanted.empty()) return demands;
@@ -304,6 +312,12 @@ Result<Demands> DemandsOf(Context& context, const std::string& text) {
       proof.has_value() && std::all_of(wanted.begin(), wanted.end(), [&](const std::string& word) {
         return Contains(proof->words, word);
       });
+  if (!proved && context.circumstances().has_value()) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("--require '{}': not all of that was proved to hold here when the "
+                             "server started; `bailiff doctor` says what helps",
+                             text));
+  }
   if (!proved) {
     const Diagnosis diagnosis = TRY(Prove(context));
     const std::vector<std::string> held = WordsThatHold(diagnosis);

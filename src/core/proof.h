@@ -60,12 +60,16 @@ std::string PlaceAmongCgroups(std::string_view text);
 // Errors: those of Diagnose(); kIo.
 Result<Diagnosis> Prove(Context& context);
 
+// For a process about to give up its privilege: proves what was not proved, and keeps the
+// circumstances for `context` and those beside it. Errors: those of Prove().
+Status ProveAhead(Context& context);
+
 // What a run with `--require text` ("" for none) demands of its sandbox. The first one to demand
 // something proves it; what was proved by then, by `doctor` or by a run, is demanded in any case,
 // and losing it is an error.
 //
-// Errors: those of ParseRequire(); kUnsupported when a word does not hold here, with the reason;
-//         those of Prove().
+// Errors: those of ParseRequire(); kUnsupported when a word does not hold here, with the reason
+//         unless that was ProveAhead()'s to find; those of Prove().
 Result<Demands> DemandsOf(Context& context, const std::string& text);
 
 }  // namespace bailiff

@@ -9,6 +9,7 @@
 #include "core/clerks.h"
 #include "core/deliver.h"
 #include "core/executions.h"
+#include "core/notify.h"
 #include "core/proposals.h"
 #include "core/retention.h"
 #include "sandbox/stale.h"
@@ -138,6 +139,22 @@ Result<TidiedUp> TidyUp(Context& context) {
   }
   tidied.finished = TRY(FinishInterrupted(context, lock.value()));
   return tidied;
+}
+
+void KeepUp(Context& context, const std::function<void(const std::string&)>& log) {
+  const auto tell = [&](const char* what, const auto& result) {
+    if (!result.ok()) log(std::string("upkeep: ") + what + ": " + result.error().message());
+  };
+  const Result<std::vector<std::string>> abandoned = FinishAbandoned(context);
+  tell("abandoned executions", abandoned);
+  if (abandoned.ok()) {
+    for (const std::string& id : abandoned.value()) log(id + ": its process is gone");
+  }
+  tell("held change sets", ExpireHeld(context));
+  tell("old answers",
+       RemoveOldAnswers(context.store().connection(),
+                        context.NowNanos() - std::chrono::nanoseconds(kAnswerLife).count()));
+  tell("health", AlertOnHealth(context));
 }
 
 }  // namespace bailiff

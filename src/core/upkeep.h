@@ -3,6 +3,7 @@
 #include <boost/json/object.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -40,5 +41,11 @@ struct TidiedUp {
   std::vector<std::string> expired;      // Change sets that were held for too long.
 };
 Result<TidiedUp> TidyUp(Context& context);
+
+// What a server does every now and then, with an actor that sees everything, and without privilege:
+// ends the books on executions whose process is gone, lets held change sets expire, drops old
+// answers, and tells webhooks of the workspace's health. One that fails keeps none of the others
+// from being done; `log` is told of it in a line.
+void KeepUp(Context& context, const std::function<void(const std::string&)>& log);
 
 }  // namespace bailiff

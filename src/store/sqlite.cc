@@ -162,6 +162,8 @@ Status Connection::Configure() const {
     (void)::sqlite3_sleep(kWalPauseMs);
   }
   TRY(std::move(wal));
+  // A server may open no file outside of its state.
+  TRY(Execute("PRAGMA temp_store = MEMORY"));
   return Execute("PRAGMA synchronous = FULL");
 }
 
