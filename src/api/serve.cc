@@ -11,12 +11,16 @@
 #include <csignal>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "api/api.h"
+#include "api/upkeep_thread.h"
 #include "base/bytes.h"
 #include "core/live.h"
+#include "core/proof.h"
+#include "core/serve_confinement.h"
 #include "core/upkeep.h"
 #include "core/workers.h"
 #include "http/server.h"
@@ -125,6 +129,15 @@ Result<std::unique_ptr<HttpServer>> Listen(ServeOptions* options, const Context&
   return HttpServer::Listen(std::move(http));
 }
 
+// Everything that takes privilege and what is asked of the host comes before this.
+Status Confine(const Context& context) {
+  const ServeConfinement kept = TRY(ConfineServing(context));
+  if (!kept.files)
+    Log("this kernel has no Landlock: files are kept from the server by modes alone");
+  if (kept.reads_all) Log("keeps CAP_DAC_READ_SEARCH: the workspace has files of other users");
+  return Ok();
+}
+
 }  // namespace
 
 Status Serve(Context& context, ServeOptions options) {
@@ -132,16 +145,24 @@ Status Serve(Context& context, ServeOptions options) {
   const TidiedUp tidied = TRY(TidyUp(context));
   for (const std::string& id : tidied.interrupted) Log(id + ": was interrupted earlier");
   for (const std::string& id : tidied.finished) Log("finished what was left of " + id);
+  const Status proved = ProveAhead(context);
+  if (!proved.ok()) Log("examine this host: " + proved.error().message());
   auto worker_contexts = TRY(MakeContexts(context, options.workers));
   auto reader_contexts = TRY(MakeContexts(context, kReaders));
   auto writer_contexts = TRY(MakeContexts(context, kWriters));
+  std::unique_ptr<Context> upkeep_context = TRY(context.Beside());
+  std::unique_ptr<Context> delivery_context = TRY(context.Beside());
   const std::unique_ptr<HttpServer> server = TRY(Listen(&options, context));
+  TRY(Confine(context));
 
   SignalThread signals(server.get());
   Live live;
+  const auto log = [](const std::string& text) { Log(text); };
+  std::optional<UpkeepThreads> upkeep(std::in_place, std::move(upkeep_context),
+                                      std::move(delivery_context), log);
   ContextPool readers(std::move(reader_contexts), &server->io());
   ContextPool writers(std::move(writer_contexts), &server->io());
-  Workers workers(std::move(worker_contexts), &live, [](const std::string& text) { Log(text); });
+  Workers workers(std::move(worker_contexts), &live, log);
   ApiParts parts;
   parts.io = &server->io();
   parts.readers = &readers;
@@ -159,6 +180,7 @@ Status Serve(Context& context, ServeOptions options) {
   NotifySystemd(options.notify_socket, "STOPPING=1");
   workers.Stop(options.cancel_on_stop ? Workers::Running::kCancel : Workers::Running::kFinish);
   workers.Wait();
+  upkeep.reset();
   Log("stopped");
   return Ok();
 }
