@@ -119,16 +119,17 @@ class Receiver:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                messages.put(Message(self.headers, body))  # Before another can be sent.
                 self.send_response(answer(next(seen)))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-                messages.put(Message(self.headers, body))
 
             def log_message(self, *_: object) -> None:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        # By name, so that names are resolved.
+        self.url = f"http://localhost:{self.server.server_port}/hook"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def next(self, seconds: float = SECONDS_MAX) -> Message:
