@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
 #include <string>
@@ -31,7 +32,7 @@ class Fields {
 
   // Nothing when the key is absent, or null.
   const json::value* Take(std::string_view key) {
-    taken_.emplace_back(key);
+    if (std::find(taken_.begin(), taken_.end(), key) == taken_.end()) taken_.emplace_back(key);
     const json::value* value = object_.if_contains(key);
     return value == nullptr || value->is_null() ? nullptr : value;
   }
@@ -144,11 +145,18 @@ Status ReadProgram(Fields* fields, RunRequest* request) {
   }
   std::string language;
   TRY(fields->Text("language", &language));
-  const int given = static_cast<int>(!request->script.empty()) +
-                    static_cast<int>(request->code.has_value()) +
-                    static_cast<int>(!request->command.empty());
+  int given = 0;
+  for (const char* key : {"script_path", "code", "command"}) {
+    given += static_cast<int>(fields->Take(key) != nullptr);
+  }
   if (given != 1) {
     return At("", "must have exactly one of script_path, code and command");
+  }
+  if (fields->Take("script_path") != nullptr && request->script.empty()) {
+    return At("/script_path", "is empty");
+  }
+  if (fields->Take("command") != nullptr && request->command.empty()) {
+    return At("/command", "is empty; its first item is the program");
   }
   if (!request->command.empty() && !request->args.empty()) {
     return At("/script_args", "belong to a script; put them into command");

@@ -58,7 +58,7 @@ class Launcher {
   Launcher(Fd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}
 
   Fd socket_;
-  pid_t pid_;  // Negative: another object waits for the process.
+  pid_t pid_;                        // Negative: another object waits for the process.
   std::map<std::string, Fd> ready_;  // Sockets of clerks that wait, by job.
 };
 
