@@ -129,7 +129,7 @@ bool Acts(const ApiRoute& route) {
 
 Api::Api(ApiParts parts) : parts_(std::move(parts)) {
   for (auto part :
-       {ExecutionRoutes, EventRoutes, ProposalRoutes, PlanRoutes, SeedRoutes, SystemRoutes}) {
+       {ExecutionRoutes, EventRoutes, ProposalRoutes, PlanRoutes, FamiliarRoutes, SystemRoutes}) {
     for (ApiRoute& route : part(&parts_)) routes_.push_back(std::move(route));
   }
   ApiRoute document;

@@ -68,7 +68,7 @@ std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts);
 std::vector<ApiRoute> EventRoutes(ApiParts* parts);
 std::vector<ApiRoute> ProposalRoutes(ApiParts* parts);
 std::vector<ApiRoute> PlanRoutes(ApiParts* parts);
-std::vector<ApiRoute> SeedRoutes(ApiParts* parts);
+std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts);
 std::vector<ApiRoute> SystemRoutes(ApiParts* parts);
 
 // The document that tells of all of them (OpenAPI 3.1).

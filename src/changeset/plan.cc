@@ -24,7 +24,7 @@ namespace {
 constexpr std::uint32_t kAnyExecute = 0111;
 constexpr std::uint32_t kSymlinkMode = 0777;
 
-// Above these a plan may be other than it was meant; so the seeds of this format have it.
+// Above these a plan may be other than it was meant.
 constexpr std::size_t kManyOperations = 1'000;
 constexpr std::int64_t kLargeChangeBytes = 100LL << 20;
 

@@ -227,7 +227,7 @@ asio::awaitable<HttpResponse> NotYet(ApiParts* /*parts*/, ApiCall /*call*/) {
 
 }  // namespace
 
-std::vector<ApiRoute> SeedRoutes(ApiParts* parts) {
+std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
   const auto to = [parts](auto handle) -> ApiHandler {
     return [parts, handle](ApiCall call) { return handle(parts, std::move(call)); };
   };
