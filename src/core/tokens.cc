@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "base/sha256.h"
 #include "changeset/model.h"
+#include "core/documents.h"
 #include "core/permissions.h"
 #include "workspace/workspace.h"
 
@@ -202,12 +203,7 @@ json::object ToJson(const TokenRow& row, std::int64_t now_ns) {
   object["id"] = row.id;
   object["name"] = row.name;
   object["role"] = row.role;
-  object["cases"] = nullptr;
-  if (row.cases.has_value()) {
-    json::array cases;
-    for (const std::string& name : *row.cases) cases.emplace_back(name);
-    object["cases"] = std::move(cases);
-  }
+  object["cases"] = row.cases.has_value() ? json::value(Strings(*row.cases)) : json::value();
   object["state"] = row.revoked_ns != 0 ? "revoked" : row.IsLiving(now_ns) ? "living" : "expired";
   object["created"] = TimeOrNull(row.created_ns);
   object["created_by"] = row.created_by;

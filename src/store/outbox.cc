@@ -1,6 +1,6 @@
 #include "store/outbox.h"
 
-#include <boost/json.hpp>
+#include "store/strings.h"
 
 namespace bailiff {
 namespace {
@@ -70,12 +70,10 @@ Result<std::vector<OutboxRow>> DueMessages(const Connection& connection, const s
 Result<std::vector<OutboxRow>> StrayMessages(const Connection& connection,
                                              const std::vector<std::string>& known,
                                              std::int64_t limit) {
-  boost::json::array names;
-  for (const std::string& name : known) names.emplace_back(name);
   Statement select = TRY(connection.Prepare(
       "SELECT seq, hook, event, body, created_ns, attempts, next_ns, last_error FROM outbox"
       " WHERE hook NOT IN (SELECT value FROM json_each(?1)) ORDER BY seq LIMIT ?2"));
-  select.BindText(1, boost::json::serialize(names)).Bind(2, limit);
+  select.BindText(1, EncodeStrings(known)).Bind(2, limit);
   return ReadRows(&select);
 }
 

@@ -1,7 +1,6 @@
 #include "store/plans.h"
 
 #include <algorithm>
-#include <boost/json.hpp>
 
 #include "base/bytes.h"
 
@@ -53,16 +52,9 @@ Result<std::vector<PlanRow>> ListPlanRows(const Connection& connection, const Pl
       "SELECT seq, id, created_ns, created_by, case_name, document FROM plans"
       " WHERE (?1 = 0 OR seq < ?1) AND (?3 = '' OR created_by = ?4"
       " OR case_name IN (SELECT value FROM json_each(?3))) ORDER BY seq DESC LIMIT ?2"));
-  std::string cases;
-  if (filter.sight.has_value()) {
-    boost::json::array array;
-    for (const std::string& name : filter.sight->cases) array.emplace_back(name);
-    cases = boost::json::serialize(array);
-  }
   select.Bind(1, filter.before_seq)
-      .Bind(2, std::clamp<std::int64_t>(filter.limit, 1, kStoreRowsMax))
-      .BindText(3, cases)
-      .BindText(4, filter.sight.has_value() ? filter.sight->principal : "");
+      .Bind(2, std::clamp<std::int64_t>(filter.limit, 1, kStoreRowsMax));
+  BindSight(filter.sight, 3, 4, &select);
   std::vector<PlanRow> rows;
   for (;;) {
     const bool has_row = TRY(select.Step());

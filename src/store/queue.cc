@@ -124,10 +124,4 @@ Status ForgetAnswer(const Store& store, const AnswerKey& key) {
   return remove.Run();
 }
 
-Status DropAnswers(const Store& store, std::int64_t before_ns) {
-  Statement remove = TRY(store.connection().Prepare("DELETE FROM answers WHERE created_ns < ?1"));
-  remove.Bind(1, before_ns);
-  return remove.Run();
-}
-
 }  // namespace bailiff

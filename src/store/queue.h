@@ -59,6 +59,5 @@ Result<std::optional<Answer>> BeginAnswer(const Store& store, const AnswerKey& k
 Status FinishAnswer(const Store& store, const AnswerKey& key, int status, std::string_view body);
 // The request was refused and has done nothing: a repetition is a new one.
 Status ForgetAnswer(const Store& store, const AnswerKey& key);
-Status DropAnswers(const Store& store, std::int64_t before_ns);
 
 }  // namespace bailiff

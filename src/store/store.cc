@@ -1,12 +1,12 @@
 #include "store/store.h"
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <utility>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "store/execution_list.h"
+#include "store/strings.h"
 
 namespace bailiff {
 namespace {
@@ -131,13 +131,8 @@ Error WhyUnchanged(const Connection& connection, const std::string& id, Proposal
 }  // namespace
 
 void BindSight(const std::optional<Sight>& sight, int cases, int who, Statement* statement) {
-  std::string names;
-  if (sight.has_value()) {
-    boost::json::array array;
-    for (const std::string& name : sight->cases) array.emplace_back(name);
-    names = boost::json::serialize(array);
-  }
-  statement->BindText(cases, names).BindText(who, sight.has_value() ? sight->principal : "");
+  statement->BindText(cases, sight.has_value() ? EncodeStrings(sight->cases) : "")
+      .BindText(who, sight.has_value() ? sight->principal : "");
 }
 
 std::string_view Name(ProposalKind kind) {

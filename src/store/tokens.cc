@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "store/store.h"
+#include "store/strings.h"
 
 namespace bailiff {
 namespace {
@@ -17,10 +18,7 @@ Error NoSuchToken(const std::string& name) {
 }
 
 std::string EncodeCases(const std::optional<std::vector<std::string>>& cases) {
-  if (!cases.has_value()) return "";
-  json::array array;
-  for (const std::string& name : *cases) array.emplace_back(name);
-  return json::serialize(array);
+  return cases.has_value() ? EncodeStrings(*cases) : "";
 }
 
 // What cannot be read limits to nothing: a damaged row must not open up the workspace.
