@@ -294,8 +294,6 @@ class Run {
     proposal.case_name = execution_.case_name;
     proposal.host_network = request_.network == Network::kHost;
     proposal.wait_lock = request_.wait_lock;
-    proposal.principal = execution_.principal;
-    proposal.role = context_.actor().role;
     proposal.exit_code = execution_.exit_code;
     proposal.script_path = execution_.script_path;
     proposal.script_sha256 = execution_.script_sha256;

@@ -136,8 +136,6 @@ Status ProposePlan(Context& context, const Plan& plan, ChangeSet set) {
   proposal.mode = plan.requires_approval ? Mode::kReview : Mode::kCommit;
   proposal.case_name = plan.case_name;
   proposal.apply = Proposal::Apply::kWhenAsked;
-  proposal.principal = context.principal();
-  proposal.role = context.actor().role;
   const Result<ProposalOutcome> outcome = Propose(context, std::move(proposal));
   if (outcome.ok()) return Ok();
   // The error that brought us here is the one to report; `gc` removes what stays.

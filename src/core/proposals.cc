@@ -68,14 +68,14 @@ Source SourceOf(ProposalKind kind) {
   CheckFailed("ProposalKind out of range", __FILE__, __LINE__);
 }
 
-PolicyContext CircumstancesOf(const Proposal& proposal) {
+PolicyContext CircumstancesOf(const Context& context, const Proposal& proposal) {
   PolicyContext policy;
   policy.mode = proposal.mode;
   policy.source = SourceOf(proposal.kind);
   policy.succeeded = proposal.succeeded;
   policy.exit_code = proposal.exit_code;
-  policy.principal = proposal.principal;
-  policy.role = proposal.role;
+  policy.principal = context.principal();
+  policy.role = context.actor().role;
   policy.case_name = proposal.case_name;
   policy.script_path = proposal.script_path;
   if (policy.script_path.starts_with('/')) policy.script_path.erase(0, 1);
@@ -91,7 +91,7 @@ PolicyContext CircumstancesOf(const Proposal& proposal) {
 Result<PolicyFacts> GatherFacts(const Context& context, const Proposal& proposal) {
   PolicyFacts facts;
   PolicyContext& policy = facts.context;
-  policy = CircumstancesOf(proposal);
+  policy = CircumstancesOf(context, proposal);
   std::int64_t deleted = 0;
   const Fd& root = context.workspace().root();
   for (const Change& change : proposal.captured.set.changes) {
@@ -398,8 +398,6 @@ Result<Action> RollBack(Context& context, const std::string& id,
     proposal.captured.set.id = rollback_id;
     proposal.captured.conflicts = std::move(rollback.value().conflicts);
     proposal.rolls_back = id;
-    proposal.principal = context.principal();
-    proposal.role = context.actor().role;
     proposal.seen_in = row.case_name;
     if (RollbackNeedsReview(context, row)) proposal.mode = Mode::kReview;
     proposal.wait_lock = wait_lock;

@@ -28,8 +28,6 @@ struct Proposal {
   std::string case_name;
   bool host_network = false;
   std::string rolls_back;  // kRollback: the commit that it undoes.
-  std::string principal;   // Who proposes, and what that one may do.
-  Role role = Role::kAgent;
   // kExecution: what ran. Policy may look at it.
   std::optional<int> exit_code;
   std::string script_path;    // As Admitted has it.
