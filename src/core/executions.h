@@ -51,14 +51,15 @@ ExecutionRow RowOf(const Execution& execution);
 // was not running (any more). Errors: kNotFound.
 Result<bool> Cancel(Context& context, const std::string& id);
 
+// Ends the books on an execution that no process runs any more: the ledger gets `data` as a record
+// of `type`, the workspace and the database get `document`, and webhooks are told.
+Status CloseBooks(Context& context, const std::string& id, const std::string& type,
+                  const boost::json::object& data, boost::json::object document);
+
 // The emergency stop: pauses the queue, so that what waits there does not start meanwhile, then
 // ends everything that runs, whichever process runs it. Returns the ids of those that it ended.
 // Errors: those of PauseQueue().
 Result<std::vector<std::string>> CancelAll(Context& context);
-
-// Whether the context's actor may end the execution: its own, or any for a reviewer.
-// Errors: kNotFound; kPermissionDenied.
-Status MayCancel(Context& context, const std::string& id);
 
 // Ends the books on executions whose process is gone: status `interrupted`, changes discarded.
 // Returns their ids.

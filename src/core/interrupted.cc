@@ -7,7 +7,6 @@
 #include "core/clerks.h"
 #include "core/executions.h"
 #include "core/notify.h"
-#include "core/permissions.h"
 #include "core/queue_pause.h"
 #include "core/records.h"
 
@@ -36,15 +35,20 @@ Status MarkInterrupted(Context& context, const ExecutionRow& row) {
   }
   json::object data;
   data["id"] = row.id;
-  TRY(context.ledger().Append("interrupted", data));
-  WriteExecutionRecord(context, row.id, &object);
-  TRY(context.store().UpdateExecution(row.id, "interrupted", json::serialize(document),
-                                      context.NowNanos()));
-  NotifyEnded(context, object);
-  return Ok();
+  return CloseBooks(context, row.id, "interrupted", data, std::move(object));
 }
 
 }  // namespace
+
+Status CloseBooks(Context& context, const std::string& id, const std::string& type,
+                  const json::object& data, json::object document) {
+  TRY(context.ledger().Append(type, data));
+  WriteExecutionRecord(context, id, &document);
+  const std::string status(document.at("status").as_string());
+  TRY(context.store().UpdateExecution(id, status, json::serialize(document), context.NowNanos()));
+  NotifyEnded(context, document);
+  return Ok();
+}
 
 Result<bool> Cancel(Context& context, const std::string& id) {
   TRY(context.store().GetExecution(id));
@@ -61,12 +65,6 @@ Result<std::vector<std::string>> CancelAll(Context& context) {
     if (row.status == "running" && TRY(Cancel(context, row.id))) cancelled.push_back(row.id);
   }
   return cancelled;
-}
-
-Status MayCancel(Context& context, const std::string& id) {
-  const ExecutionRow row = TRY(context.store().GetExecution(id));
-  if (row.principal == context.principal()) return Ok();
-  return Authorize(context, Role::kReviewer, "cancel", id + ": to cancel what another started");
 }
 
 Result<std::vector<std::string>> FinishAbandoned(Context& context) {

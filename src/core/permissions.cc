@@ -128,6 +128,12 @@ Status MayRollBack(Context& context, const std::string& id) {
   return Ok();
 }
 
+Status MayCancel(Context& context, const std::string& id) {
+  const ExecutionRow row = TRY(context.store().GetExecution(id));
+  if (row.principal == context.principal()) return Ok();
+  return Authorize(context, Role::kReviewer, "cancel", id + ": to cancel what another started");
+}
+
 bool RollbackNeedsReview(const Context& context, const ProposalRow& row) {
   return context.actor().role == Role::kAgent && row.decided_by != "policy";
 }

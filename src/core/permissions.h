@@ -39,6 +39,10 @@ Status MayApprove(Context& context, const std::string& id);
 Status MayReject(Context& context, const std::string& id);
 Status MayRollBack(Context& context, const std::string& id);
 
+// Whether it may end the execution `id`: its own, or any for a reviewer.
+// Errors: kNotFound; kPermissionDenied.
+Status MayCancel(Context& context, const std::string& id);
+
 // Whether a person must look at a rollback of `row` by the context's actor, whatever policy says.
 bool RollbackNeedsReview(const Context& context, const ProposalRow& row);
 

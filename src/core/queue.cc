@@ -11,7 +11,6 @@
 #include "core/executions.h"
 #include "core/proof.h"
 #include "core/queue_pause.h"
-#include "core/records.h"
 #include "core/request_json.h"
 
 namespace bailiff {
@@ -87,9 +86,7 @@ Result<Execution> EndUnrun(Context& context, const std::string& id, std::string 
   data["changes"] = "none";
   data["digest"] = nullptr;
   data["reason"] = reason;
-  TRY(context.ledger().Append("finished", data));
-  WriteExecutionRecord(context, id, &document);
-  TRY(context.store().UpdateExecution(id, status, json::serialize(document), context.NowNanos()));
+  TRY(CloseBooks(context, id, "finished", data, std::move(document)));
   Execution execution;
   execution.id = id;
   execution.status = std::move(status);
