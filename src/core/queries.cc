@@ -117,10 +117,13 @@ Result<DiffSources> SourcesFor(Context& context, const ProposalRow& row) {
   CheckFailed("ProposalState out of range", __FILE__, __LINE__);
 }
 
+// Owns nothing where there is no output.
 Result<Fd> OpenKeptOutput(const Context& context, const std::string& id, Stream stream) {
   const std::string name = id + (stream == Stream::kOut ? ".stdout" : ".stderr");
   const Entry entry{TRY(OpenDirBeneath(context.output_dir(), ".")), name};
-  return OpenEntry(entry, O_RDONLY);
+  Result<Fd> file = OpenEntry(entry, O_RDONLY);
+  if (!file.ok() && file.error().code() == ErrorCode::kNotFound) return Fd();
+  return file;
 }
 
 // What the store keeps is our own; what is damaged is shown as empty.
@@ -288,9 +291,13 @@ Result<json::object> ChangesOf(Context& context, const std::string& id) {
     document["changes"] = json::array();
     return document;
   }
-  json::object document = ProposalToJson(row.value());
+  return ChangesToJson(row.value(), TRY(Decode(row.value().change_set)));
+}
+
+json::object ChangesToJson(const ProposalRow& row, const ChangeSet& set) {
+  json::object document = ProposalToJson(row);
   json::array changes;
-  for (const Change& change : TRY(Decode(row.value().change_set)).changes) {
+  for (const Change& change : set.changes) {
     const bool is_protected =
         IsProtected(change.path) || (!change.from.empty() && IsProtected(change.from));
     changes.push_back(ToJson(change, is_protected));
@@ -342,32 +349,23 @@ Result<json::object> HistoryOf(Context& context, const std::string& path, std::i
 }
 
 Result<std::int64_t> KeptOutputSize(const Context& context, const std::string& id, Stream stream) {
-  const Result<Fd> file = OpenKeptOutput(context, id, stream);
-  if (!file.ok()) {
-    if (file.error().code() == ErrorCode::kNotFound) return 0;
-    return file.error();
-  }
-  const struct stat st = TRY(Stat(file.value()));
+  const Fd file = TRY(OpenKeptOutput(context, id, stream));
+  if (!file.valid()) return 0;
+  const struct stat st = TRY(Stat(file));
   return static_cast<std::int64_t>(st.st_size);
 }
 
 Result<std::string> ReadKeptOutput(const Context& context, const std::string& id, Stream stream,
                                    std::int64_t offset, std::size_t bytes_max) {
-  const Result<Fd> file = OpenKeptOutput(context, id, stream);
-  if (!file.ok()) {
-    if (file.error().code() == ErrorCode::kNotFound) return std::string();
-    return file.error();
-  }
-  return ReadAt(file.value(), offset, bytes_max);
+  const Fd file = TRY(OpenKeptOutput(context, id, stream));
+  if (!file.valid()) return std::string();
+  return ReadAt(file, offset, bytes_max);
 }
 
 Result<std::string> KeptOutputOf(const Context& context, const std::string& id, Stream stream) {
-  const Result<Fd> file = OpenKeptOutput(context, id, stream);
-  if (!file.ok()) {
-    if (file.error().code() == ErrorCode::kNotFound) return std::string();
-    return file.error();
-  }
-  return ReadAll(file.value(), static_cast<std::size_t>(kOutputBytesMax));
+  const Fd file = TRY(OpenKeptOutput(context, id, stream));
+  if (!file.valid()) return std::string();
+  return ReadAll(file, static_cast<std::size_t>(kOutputBytesMax));
 }
 
 }  // namespace bailiff

@@ -47,6 +47,9 @@ Result<std::string> DiffOf(Context& context, const std::string& id,
 // such execution or proposal.
 Result<boost::json::object> ChangesOf(Context& context, const std::string& id);
 
+// The same of a proposal that has been read, and its change set.
+boost::json::object ChangesToJson(const ProposalRow& row, const ChangeSet& set);
+
 // What `path` will hold, or holds, by a change set that is not dropped: the whole file, or
 // kNotFound where the change set brings nothing there. Errors: kResourceExhausted when it is larger
 // than `bytes_max`; kConflict when it is no longer what the change set says.
