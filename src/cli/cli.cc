@@ -99,10 +99,7 @@ class CommandLine {
   }
 
   CLI::App* Command(const char* name, const char* help, std::function<int()> action) {
-    CLI::App* command = app_.add_subcommand(name, help);
-    AddGlobals(command);
-    command->callback([this, action = std::move(action)] { action_ = action; });
-    return command;
+    return Within(&app_, name, help, std::move(action));
   }
 
   void AddRunCommands() {
@@ -229,30 +226,23 @@ class CommandLine {
   }
 
   void AddPlanCommands() {
-    CLI::App* plan = app_.add_subcommand("plan", "Changes written by hand as a list of operations");
-    plan->require_subcommand(1);
-    const auto command = [this, plan](const char* name, const char* help,
-                                      std::function<int()> action) {
-      CLI::App* added = plan->add_subcommand(name, help);
-      AddGlobals(added);
-      added->callback([this, action = std::move(action)] { action_ = action; });
-      return added;
-    };
+    CLI::App* plan = Group("plan", "Changes written by hand as a list of operations");
     const auto add_file = [this](CLI::App* to) {
       to->add_option("FILE", path_, "A plan in JSON, or '-' for standard input")->required();
     };
-    add_file(command("validate", "What a plan would do",
-                     [this] { return PlanValidateCommand(session_, path_); }));
-    CLI::App* submit = command("submit", "Have a plan decided",
-                               [this] { return PlanSubmitCommand(session_, path_, wait_lock_); });
+    add_file(Within(plan, "validate", "What a plan would do",
+                    [this] { return PlanValidateCommand(session_, path_); }));
+    CLI::App* submit = Within(plan, "submit", "Have a plan decided",
+                              [this] { return PlanSubmitCommand(session_, path_, wait_lock_); });
     add_file(submit);
     AddWaitLock(submit);
-    CLI::App* apply = command("apply", "Commit an approved plan",
-                              [this] { return PlanApplyCommand(session_, id_, wait_lock_); });
+    CLI::App* apply = Within(plan, "apply", "Commit an approved plan",
+                             [this] { return PlanApplyCommand(session_, id_, wait_lock_); });
     AddId(apply);
     AddWaitLock(apply);
-    AddId(command("show", "One plan", [this] { return PlanShowCommand(session_, id_); }));
-    command("list", "Plans, newest first", [this] { return PlanListCommand(session_, limit_); })
+    AddId(Within(plan, "show", "One plan", [this] { return PlanShowCommand(session_, id_); }));
+    Within(plan, "list", "Plans, newest first",
+           [this] { return PlanListCommand(session_, limit_); })
         ->add_option("--limit", limit_, "At most so many")
         ->capture_default_str();
   }
@@ -290,16 +280,13 @@ class CommandLine {
   }
 
   void AddPolicyCommands() {
-    CLI::App* policy = app_.add_subcommand("policy", "The rules that decide");
-    policy->require_subcommand(1);
-    CLI::App* check = policy->add_subcommand("check", "Check a bailiff.toml, and say what it does");
-    AddGlobals(check);
-    check->callback([this] { action_ = [this] { return PolicyCheckCommand(session_, path_); }; });
-    check->add_option("FILE", path_, "The file")->required();
-    CLI::App* test = policy->add_subcommand("test", "What a change set would get now, and why");
-    AddGlobals(test);
-    test->callback([this] { action_ = [this] { return PolicyTestCommand(session_, id_); }; });
-    AddId(test);
+    CLI::App* policy = Group("policy", "The rules that decide");
+    Within(policy, "check", "Check a bailiff.toml, and say what it does",
+           [this] { return PolicyCheckCommand(session_, path_); })
+        ->add_option("FILE", path_, "The file")
+        ->required();
+    AddId(Within(policy, "test", "What a change set would get now, and why",
+                 [this] { return PolicyTestCommand(session_, id_); }));
   }
 
   void AddTokenCommands() {
