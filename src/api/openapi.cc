@@ -11,6 +11,9 @@ namespace {
 
 namespace json = boost::json;
 
+// No request target has %00.
+constexpr const char* kWithoutZero = "^[^\\u0000]*$";
+
 json::object Reference(std::string_view schema) {
   json::object object;
   object["$ref"] = "#/components/schemas/" + std::string(schema);
@@ -49,6 +52,9 @@ json::object QueryToJson(const QueryParameter& parameter) {
     schema["minimum"] = parameter.minimum;
     schema["maximum"] = parameter.maximum;
   }
+  if (parameter.type == QueryType::kString && parameter.values.empty()) {
+    schema["pattern"] = kWithoutZero;
+  }
   if (!parameter.values.empty()) {
     json::array values;
     for (const std::string_view value : parameter.values) values.emplace_back(value);
@@ -85,6 +91,7 @@ std::string PathOf(std::string_view pattern, json::array* parameters) {
     json::object schema;
     schema["type"] = "string";
     schema["minLength"] = 1;
+    schema["pattern"] = kWithoutZero;
     parameter["schema"] = std::move(schema);
     if (rest) parameter["description"] = "A path; its slashes stand for themselves.";
     parameters->push_back(std::move(parameter));

@@ -145,18 +145,17 @@ Status ReadProgram(Fields* fields, RunRequest* request) {
   }
   std::string language;
   TRY(fields->Text("language", &language));
-  int given = 0;
-  for (const char* key : {"script_path", "code", "command"}) {
-    given += static_cast<int>(fields->Take(key) != nullptr);
-  }
+  const int given = static_cast<int>(!request->script.empty()) +
+                    static_cast<int>(request->code.has_value()) +
+                    static_cast<int>(!request->command.empty());
   if (given != 1) {
     return At("", "must have exactly one of script_path, code and command");
   }
-  if (fields->Take("script_path") != nullptr && request->script.empty()) {
-    return At("/script_path", "is empty");
+  if (request->script.empty() && fields->Take("script_path") != nullptr) {
+    return At("/script_path", "is empty; leave it out");
   }
-  if (fields->Take("command") != nullptr && request->command.empty()) {
-    return At("/command", "is empty; its first item is the program");
+  if (request->command.empty() && fields->Take("command") != nullptr) {
+    return At("/command", "is empty; leave it out");
   }
   if (!request->command.empty() && !request->args.empty()) {
     return At("/script_args", "belong to a script; put them into command");
