@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -31,6 +32,8 @@ struct ApiParts {
   ContextPool* writers = nullptr;  // For what may wait for the workspace's lock.
   Live* live = nullptr;
   Workers* workers = nullptr;
+  // The length of the queue is looked at and changed by one request at a time.
+  std::shared_ptr<std::mutex> queueing = std::make_shared<std::mutex>();
   ApiLimits limits;
   uid_t local_uid = 0;  // Who may write the state directory: an admin on the unix socket.
 };

@@ -1,14 +1,12 @@
-#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
-#include <charconv>
 #include <chrono>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "api/api.h"
+#include "api/route_tools.h"
 #include "api/run_answers.h"
+#include "api/submission.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/timestamp.h"
@@ -26,98 +24,17 @@ namespace {
 namespace asio = boost::asio;
 namespace json = boost::json;
 
-constexpr std::int64_t kPageDefault = 50;
-constexpr double kPageMax = 500;
 constexpr std::int64_t kPieceBytes = 256LL * 1024;
-constexpr std::chrono::seconds kKnownWithin{60};  // Else it is waited for again.
 constexpr std::size_t kFileBytesMax = 64UL << 20;
 
-double NumberOf(const ApiCall& call, std::string_view name, double otherwise) {
-  const std::string* text = call.Query(name);
-  double value = otherwise;
-  if (text != nullptr) std::from_chars(text->data(), text->data() + text->size(), value);
-  return value;
+std::chrono::milliseconds WaitOf(const ApiCall& call) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(NumberOf(call, "wait", 0) * 1000));
 }
 
-std::int64_t IntegerOf(const ApiCall& call, std::string_view name, std::int64_t otherwise) {
-  return static_cast<std::int64_t>(NumberOf(call, name, static_cast<double>(otherwise)));
-}
-
-json::object PageToJson(std::string_view key, Page page) {
-  json::object object;
-  object[key] = std::move(page.documents);
-  object["next_cursor"] = page.next == 0 ? json::value() : json::value(std::to_string(page.next));
-  return object;
-}
-
-// What a worker has said of a run that was handed to it; nothing yet.
-struct Handover {
-  explicit Handover(asio::io_context* io) : signal(std::make_shared<Signal>(io)) {}
-  std::shared_ptr<Signal> signal;
-  std::optional<Status> known;  // Set before the signal is raised.
-};
-
-// Queues it. Durable when it returns. `one_by_one`: the length of the queue is looked at and
-// changed by one request at a time.
-asio::awaitable<Status> Queue(ApiParts* parts, std::shared_ptr<std::mutex> one_by_one,
-                              const ApiCall* call, std::string id) {
-  const auto work = [id, one_by_one, body = call->body, key = call->key,
-                     length_max = parts->limits.queue_length_max](Context& context) -> Status {
-    const std::lock_guard lock(*one_by_one);
-    TRY(Enqueue(context, id, body, length_max, key.has_value() ? &*key : nullptr));
-    return Ok();
-  };
-  Status queued = co_await parts->readers->Run(call->actor, work);
-  if (queued.ok()) parts->workers->Notify();
-  co_return queued;
-}
-
-// Has it run without a place in the queue, where a worker has nothing to do. Nothing when none is.
-asio::awaitable<std::optional<Status>> HandOver(ApiParts* parts, const ApiCall* call,
-                                                std::string id) {
-  const auto handover = std::make_shared<Handover>(parts->io);
-  HandedRun handed;
-  handed.actor = call->actor;
-  handed.id = std::move(id);
-  handed.body = call->body;
-  handed.length_max = parts->limits.queue_length_max;
-  handed.known = [io = parts->io, handover](Status status) {
-    const auto shared = std::make_shared<Status>(std::move(status));
-    asio::post(*io, [handover, shared] {
-      handover->known = std::move(*shared);
-      handover->signal->Raise();
-    });
-  };
-  if (!parts->workers->Hand(&handed)) co_return std::nullopt;
-  while (!handover->known.has_value()) {
-    co_await handover->signal->Wait(std::chrono::steady_clock::now() + kKnownWithin);
-  }
-  co_return std::move(handover->known);
-}
-
-asio::awaitable<HttpResponse> Submit(ApiParts* parts, std::shared_ptr<std::mutex> one_by_one,
-                                     ApiCall call) {
+asio::awaitable<HttpResponse> Submit(ApiParts* parts, ApiCall call) {
   const std::string id = MakeId("exec", SystemClock().Now());
-  const auto wait =
-      std::chrono::milliseconds(static_cast<std::int64_t>(NumberOf(call, "wait", 0) * 1000));
-  // Before a worker can know of it.
-  parts->live->Begin(id, "queued");
-  std::optional<Status> accepted;
-  // Nobody hears of it before its end, or a sync; a key is kept together with a place in the queue.
-  if (wait.count() > 0 && !call.key.has_value()) accepted = co_await HandOver(parts, &call, id);
-  const bool is_handed = accepted.has_value();
-  if (!is_handed) accepted = co_await Queue(parts, one_by_one, &call, id);
-  if (!accepted->ok()) {
-    parts->live->End(id);
-    co_return ProblemOfRun(accepted->error());
-  }
-  if (wait.count() > 0) co_await WaitUntilEnded(*parts, id, wait);
-  const std::optional<Live::State> state = parts->live->Get(id);
-  if (is_handed && state.has_value() && !state->ended) {
-    const auto sync = [](Context& context) { return context.store().Sync(); };
-    const Status synced = co_await parts->readers->Run(call.actor, sync);
-    if (!synced.ok()) co_return ProblemOf(synced.error());
-  }
+  std::optional<HttpResponse> refusal = co_await SubmitRun(parts, &call, id, WaitOf(call));
+  if (refusal.has_value()) co_return std::move(*refusal);
   co_return co_await ShowExecution(*parts, call.actor, id, 201);
 }
 
@@ -138,16 +55,13 @@ asio::awaitable<HttpResponse> List(ApiParts* parts, ApiCall call) {
   const auto work = [filter](Context& context) { return ExecutionsPage(context, filter); };
   Result<Page> page = co_await parts->readers->Run(call.actor, work);
   if (!page.ok()) co_return ProblemOf(page.error());
-  co_return JsonResponse(200, PageToJson("executions", std::move(page).value()));
+  co_return PageResponse("executions", std::move(page.value().documents), page.value().next);
 }
 
 asio::awaitable<HttpResponse> Show(ApiParts* parts, ApiCall call) {
   const std::string id = call.request.params.at("id");
-  const double wait = NumberOf(call, "wait", 0);
-  if (wait > 0) {
-    co_await WaitUntilEnded(*parts, id,
-                            std::chrono::milliseconds(static_cast<std::int64_t>(wait * 1000)));
-  }
+  const std::chrono::milliseconds wait = WaitOf(call);
+  if (wait.count() > 0) co_await WaitUntilEnded(*parts, id, wait);
   co_return co_await ShowExecution(*parts, call.actor, id, 200);
 }
 
@@ -245,9 +159,6 @@ constexpr QueryParameter kWait{"wait", QueryType::kNumber,
 }  // namespace
 
 std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
-  const auto to = [parts](auto handle) -> ApiHandler {
-    return [parts, handle](ApiCall call) { return handle(parts, std::move(call)); };
-  };
   const auto output = [parts](Stream stream) -> ApiHandler {
     return [parts, stream](ApiCall call) { return Output(parts, std::move(call), stream); };
   };
@@ -263,9 +174,7 @@ std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
        .success = 201,
        .failures = {403, 409, 429},
        .query = {kWait},
-       .handler = [parts, one_by_one = std::make_shared<std::mutex>()](ApiCall call) {
-         return Submit(parts, one_by_one, std::move(call));
-       }});
+       .handler = HandlerOf(parts, Submit)});
   routes.push_back(
       {.method = "GET",
        .pattern = "/v1/executions",
@@ -287,9 +196,9 @@ std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
                   0,
                   {},
                   "date-time"},
-                 {"cursor", QueryType::kInteger, "next_cursor of the page before.", 0, 9e15},
-                 {"limit", QueryType::kInteger, "At most so many.", 1, kPageMax}},
-       .handler = to(List)});
+                 CursorParameter(),
+                 LimitParameter()},
+       .handler = HandlerOf(parts, List)});
   routes.push_back({.method = "GET",
                     .pattern = "/v1/executions/{id}",
                     .name = "getExecution",
@@ -297,7 +206,7 @@ std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
                     .response = "Execution",
                     .failures = {404},
                     .query = {kWait},
-                    .handler = to(Show)});
+                    .handler = HandlerOf(parts, Show)});
   routes.push_back({.method = "GET",
                     .pattern = "/v1/executions/{id}/stdout",
                     .name = "getStdout",
@@ -318,14 +227,14 @@ std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
                     .summary = "A file as the execution's changes make it.",
                     .failures = {404, 409, 429},
                     .media = "application/octet-stream",
-                    .handler = to(File)});
+                    .handler = HandlerOf(parts, File)});
   routes.push_back({.method = "POST",
                     .pattern = "/v1/executions/{id}/cancel",
                     .name = "cancelExecution",
                     .summary = "Ends it; its changes are discarded.",
                     .response = "Execution",
                     .failures = {403, 404, 409},
-                    .handler = to(CancelOne)});
+                    .handler = HandlerOf(parts, CancelOne)});
   return routes;
 }
 

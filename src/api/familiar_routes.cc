@@ -2,16 +2,17 @@
 
 #include <boost/json.hpp>
 #include <utility>
+#include <variant>
 
 #include "api/action_answers.h"
 #include "api/api.h"
 #include "api/plan_answers.h"
-#include "api/run_answers.h"
+#include "api/route_tools.h"
+#include "api/submission.h"
 #include "base/ids.h"
 #include "core/documents.h"
 #include "core/plans.h"
 #include "core/queries.h"
-#include "core/queue.h"
 #include "http/problem.h"
 #include "sys/system_clock.h"
 
@@ -64,14 +65,9 @@ json::object ValidationOf(const std::string& id, const json::object& plan) {
 }
 
 asio::awaitable<HttpResponse> CreatePlan(ApiParts* parts, ApiCall call) {
-  ParsedPlan parsed = ParsePlan(call.request.body);
-  if (!parsed.faults.empty()) co_return ProblemOfPlan(parsed.faults);
-  const auto work = [plan = std::move(parsed.plan)](Context& context) {
-    return SubmitPlan(context, plan, kWaitLock);
-  };
-  const Result<PlanDocument> plan = co_await parts->writers->Run(call.actor, work);
-  if (!plan.ok()) co_return ProblemOf(plan.error());
-  call.body["plan_id"] = plan.value().id;
+  std::variant<PlanDocument, HttpResponse> submitted = co_await SubmitPlanText(parts, &call);
+  if (auto* refusal = std::get_if<HttpResponse>(&submitted)) co_return std::move(*refusal);
+  call.body["plan_id"] = std::get<PlanDocument>(submitted).id;
   co_return JsonResponse(200, call.body);
 }
 
@@ -188,28 +184,16 @@ asio::awaitable<HttpResponse> FileOps(ApiParts* parts, ApiCall call) {
     return DoFileOps(context, plan);
   };
   const Result<json::object> body = co_await parts->writers->Run(call.actor, work);
-  if (!body.ok()) co_return ProblemOf(body.error());
-  co_return JsonResponse(200, body.value());
+  co_return AnswerWith(body);
 }
 
 // Runs a script of the workspace and answers with its execution; 500 where it does not succeed.
 asio::awaitable<HttpResponse> Reorganize(ApiParts* parts, ApiCall call) {
   const std::string id = MakeId("exec", SystemClock().Now());
-  const Actor actor = call.actor;
-  parts->live->Begin(id, "queued");
-  const auto queue = [id, body = std::move(call.body), key = call.key,
-                      length_max = parts->limits.queue_length_max](Context& context) {
-    return Enqueue(context, id, body, length_max, key.has_value() ? &*key : nullptr);
-  };
-  const Result<Execution> queued = co_await parts->readers->Run(actor, queue);
-  if (!queued.ok()) {
-    parts->live->End(id);
-    co_return ProblemOfRun(queued.error());
-  }
-  parts->workers->Notify();
-  co_await WaitUntilEnded(*parts, id, kRunTime);
+  std::optional<HttpResponse> refusal = co_await SubmitRun(parts, &call, id, kRunTime);
+  if (refusal.has_value()) co_return std::move(*refusal);
   const auto look = [id](Context& context) { return ExecutionDocument(context, id); };
-  const Result<json::object> document = co_await parts->readers->Run(actor, look);
+  const Result<json::object> document = co_await parts->readers->Run(call.actor, look);
   if (!document.ok()) co_return ProblemOf(document.error());
   const json::object& execution = document.value();
   if (execution.at("success").as_bool()) co_return JsonResponse(200, execution);
@@ -228,9 +212,6 @@ asio::awaitable<HttpResponse> NotYet(ApiParts* /*parts*/, ApiCall /*call*/) {
 }  // namespace
 
 std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
-  const auto to = [parts](auto handle) -> ApiHandler {
-    return [parts, handle](ApiCall call) { return handle(parts, std::move(call)); };
-  };
   std::vector<ApiRoute> routes;
   routes.push_back({.method = "POST",
                     .pattern = "/plans",
@@ -240,14 +221,14 @@ std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
                     .request = "Plan",
                     .response = "Object",
                     .failures = {403, 429},
-                    .handler = to(CreatePlan)});
+                    .handler = HandlerOf(parts, CreatePlan)});
   routes.push_back({.method = "POST",
                     .pattern = "/plans/{id}/validate",
                     .name = "validateMutationPlan",
                     .summary = "POST /v1/plans/{id}/validate, in the shape of a mutation service.",
                     .response = "Object",
                     .failures = {403, 404, 429},
-                    .handler = to(ValidateOne)});
+                    .handler = HandlerOf(parts, ValidateOne)});
   routes.push_back({.method = "POST",
                     .pattern = "/plans/{id}/approve",
                     .name = "approveMutationPlan",
@@ -257,14 +238,14 @@ std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
                     .failures = {403, 404, 429},
                     .query = {{"approved_by", QueryType::kString,
                                "Not looked at: the token says who approves."}},
-                    .handler = to(ApproveOne)});
+                    .handler = HandlerOf(parts, ApproveOne)});
   routes.push_back({.method = "POST",
                     .pattern = "/plans/{id}/apply",
                     .name = "applyMutationPlan",
                     .summary = "POST /v1/plans/{id}/apply, in the shape of a mutation service.",
                     .response = "Object",
                     .failures = {403, 404, 429},
-                    .handler = to(ApplyOne)});
+                    .handler = HandlerOf(parts, ApplyOne)});
   routes.push_back({.method = "POST",
                     .pattern = "/file-ops/plans",
                     .name = "submitFileOps",
@@ -274,7 +255,7 @@ std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
                     .request = "FileOps",
                     .response = "Object",
                     .failures = {403, 429},
-                    .handler = to(FileOps)});
+                    .handler = HandlerOf(parts, FileOps)});
   routes.push_back({.method = "POST",
                     .pattern = "/execute/file-reorganization",
                     .name = "executeFileReorganization",
@@ -283,7 +264,7 @@ std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
                     .request = "RunRequest",
                     .response = "Execution",
                     .failures = {403, 429, 500},
-                    .handler = to(Reorganize)});
+                    .handler = HandlerOf(parts, Reorganize)});
   for (const auto& [pattern, name] :
        {std::pair<std::string_view, std::string_view>{"/execute/browser-automation",
                                                       "executeBrowserAutomation"},
@@ -296,7 +277,7 @@ std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
                       .request = "Object",
                       .response = "Object",
                       .failures = {501},
-                      .handler = to(NotYet)});
+                      .handler = HandlerOf(parts, NotYet)});
   }
   return routes;
 }

@@ -1,14 +1,12 @@
 #include <array>
 #include <boost/json.hpp>
-#include <charconv>
 #include <utility>
 
 #include "api/action_answers.h"
 #include "api/api.h"
-#include "api/run_answers.h"
+#include "api/route_tools.h"
 #include "base/bytes.h"
 #include "core/admission.h"
-#include "core/permissions.h"
 #include "core/proposals.h"
 #include "core/queries.h"
 #include "http/problem.h"
@@ -18,9 +16,6 @@ namespace {
 
 namespace asio = boost::asio;
 namespace json = boost::json;
-
-constexpr std::int64_t kPageDefault = 50;
-constexpr double kPageMax = 500;
 
 std::optional<HttpResponse> OnlyKnown(const json::object& body, std::string_view known) {
   for (const auto& [key, value] : body) {
@@ -37,8 +32,7 @@ asio::awaitable<HttpResponse> Changes(ApiParts* parts, ApiCall call) {
     return ChangesOf(context, id);
   };
   const Result<json::object> document = co_await parts->readers->Run(call.actor, work);
-  if (!document.ok()) co_return ProblemOf(document.error());
-  co_return JsonResponse(200, document.value());
+  co_return AnswerWith(document);
 }
 
 asio::awaitable<HttpResponse> Diff(ApiParts* parts, ApiCall call) {
@@ -73,7 +67,6 @@ asio::awaitable<HttpResponse> ApproveOne(ApiParts* parts, ApiCall call) {
   }
   const auto work = [id = call.request.params.at("id"),
                      digest](Context& context) -> Result<Action> {
-    TRY(MaySee(context, id));
     return Approve(context, id, digest, kWaitLock);
   };
   const Result<Action> action = co_await parts->writers->Run(call.actor, work);
@@ -86,7 +79,6 @@ asio::awaitable<HttpResponse> RejectOne(ApiParts* parts, ApiCall call) {
   if (auto wrong = TakeText(call.body, "reason", false, &reason)) co_return std::move(*wrong);
   const auto work = [id = call.request.params.at("id"),
                      reason](Context& context) -> Result<Action> {
-    TRY(MaySee(context, id));
     return Reject(context, id, reason, kWaitLock);
   };
   const Result<Action> action = co_await parts->writers->Run(call.actor, work);
@@ -95,7 +87,6 @@ asio::awaitable<HttpResponse> RejectOne(ApiParts* parts, ApiCall call) {
 
 asio::awaitable<HttpResponse> RollBackOne(ApiParts* parts, ApiCall call) {
   const auto work = [id = call.request.params.at("id")](Context& context) -> Result<Action> {
-    TRY(MaySee(context, id));
     return RollBack(context, id, kWaitLock);
   };
   const Result<Action> action = co_await parts->writers->Run(call.actor, work);
@@ -108,18 +99,13 @@ asio::awaitable<HttpResponse> Show(ApiParts* parts, ApiCall call) {
     return ProposalToJson(TRY(context.store().GetProposal(id)));
   };
   const Result<json::object> document = co_await parts->readers->Run(call.actor, work);
-  if (!document.ok()) co_return ProblemOf(document.error());
-  co_return JsonResponse(200, document.value());
+  co_return AnswerWith(document);
 }
 
 asio::awaitable<HttpResponse> List(ApiParts* parts, ApiCall call) {
   ProposalFilter filter;
-  filter.limit = kPageDefault;
-  for (const auto& [name, number] :
-       {std::pair{"limit", &filter.limit}, std::pair{"cursor", &filter.before_seq}}) {
-    const std::string* text = call.Query(name);
-    if (text != nullptr) std::from_chars(text->data(), text->data() + text->size(), *number);
-  }
+  filter.limit = IntegerOf(call, "limit", kPageDefault);
+  filter.before_seq = IntegerOf(call, "cursor", 0);
   if (const std::string* state = call.Query("state")) {
     const Result<ProposalState> parsed = ParseProposalState(*state);
     if (parsed.ok()) filter.state = parsed.value();  // The route lists what there is.
@@ -127,19 +113,12 @@ asio::awaitable<HttpResponse> List(ApiParts* parts, ApiCall call) {
   const auto work = [filter](Context& context) { return ProposalsPage(context, filter); };
   Result<Page> page = co_await parts->readers->Run(call.actor, work);
   if (!page.ok()) co_return ProblemOf(page.error());
-  json::object object;
-  object["proposals"] = std::move(page.value().documents);
-  const std::int64_t next = page.value().next;
-  object["next_cursor"] = next == 0 ? json::value() : json::value(std::to_string(next));
-  co_return JsonResponse(200, object);
+  co_return PageResponse("proposals", std::move(page.value().documents), page.value().next);
 }
 
 }  // namespace
 
 std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
-  const auto to = [parts](auto handle) -> ApiHandler {
-    return [parts, handle](ApiCall call) { return handle(parts, std::move(call)); };
-  };
   std::vector<ApiRoute> routes;
   struct Kind {
     std::array<std::string_view, 5> patterns;
@@ -163,7 +142,7 @@ std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
                       .summary = "The change set, a member for each change.",
                       .response = "Changes",
                       .failures = {404},
-                      .handler = to(Changes)});
+                      .handler = HandlerOf(parts, Changes)});
     routes.push_back({.method = "GET",
                       .pattern = kind.patterns[1],
                       .name = kind.names[1],
@@ -171,7 +150,7 @@ std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
                       .failures = {404, 409},
                       .query = {{"path", QueryType::kString, "Only changes there or below."}},
                       .media = "text/plain",
-                      .handler = to(Diff)});
+                      .handler = HandlerOf(parts, Diff)});
     routes.push_back({.method = "POST",
                       .pattern = kind.patterns[2],
                       .name = kind.names[2],
@@ -181,7 +160,7 @@ std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
                       .request = "Approval",
                       .response = "Action",
                       .failures = {403, 404, 409, 429},
-                      .handler = to(ApproveOne)});
+                      .handler = HandlerOf(parts, ApproveOne)});
     routes.push_back({.method = "POST",
                       .pattern = kind.patterns[3],
                       .name = kind.names[3],
@@ -190,14 +169,14 @@ std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
                       .request = "Rejection",
                       .response = "Action",
                       .failures = {403, 404, 409, 429},
-                      .handler = to(RejectOne)});
+                      .handler = HandlerOf(parts, RejectOne)});
     routes.push_back({.method = "POST",
                       .pattern = kind.patterns[4],
                       .name = kind.names[4],
                       .summary = "Undoes the commit by another one, which policy decides on.",
                       .response = "Action",
                       .failures = {403, 404, 409, 429},
-                      .handler = to(RollBackOne)});
+                      .handler = HandlerOf(parts, RollBackOne)});
   }
   routes.push_back({.method = "GET",
                     .pattern = "/v1/proposals/{id}",
@@ -205,7 +184,7 @@ std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
                     .summary = "One proposal, whoever made it.",
                     .response = "Proposal",
                     .failures = {404},
-                    .handler = to(Show)});
+                    .handler = HandlerOf(parts, Show)});
   routes.push_back(
       {.method = "GET",
        .pattern = "/v1/proposals",
@@ -219,9 +198,9 @@ std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
                   0,
                   {"held", "approved", "committing", "committed", "discarded", "rejected", "denied",
                    "expired", "conflict", "needs_attention", "rolled_back"}},
-                 {"cursor", QueryType::kInteger, "next_cursor of the page before.", 0, 9e15},
-                 {"limit", QueryType::kInteger, "At most so many.", 1, kPageMax}},
-       .handler = to(List)});
+                 CursorParameter(),
+                 LimitParameter()},
+       .handler = HandlerOf(parts, List)});
   return routes;
 }
 

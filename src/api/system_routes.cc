@@ -1,14 +1,14 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
-#include <charconv>
 #include <utility>
 
 #include "api/api.h"
 #include "api/metrics.h"
+#include "api/route_tools.h"
 #include "core/admission.h"
+#include "core/documents.h"
 #include "core/executions.h"
-#include "core/permissions.h"
 #include "core/queries.h"
 #include "core/queue.h"
 #include "core/queue_pause.h"
@@ -23,12 +23,6 @@ namespace json = boost::json;
 
 constexpr std::int64_t kHistoryDefault = 100;
 constexpr std::int64_t kHoursDefault = 24;
-
-std::int64_t IntegerOf(const ApiCall& call, std::string_view name, std::int64_t otherwise) {
-  const std::string* text = call.Query(name);
-  if (text != nullptr) std::from_chars(text->data(), text->data() + text->size(), otherwise);
-  return otherwise;
-}
 
 asio::awaitable<HttpResponse> Healthy(ApiParts* /*parts*/, ApiCall /*call*/) {
   json::object body;
@@ -46,8 +40,7 @@ asio::awaitable<HttpResponse> History(ApiParts* parts, ApiCall call) {
     return HistoryOf(context, path, limit);
   };
   const Result<json::object> document = co_await parts->readers->Run(call.actor, work);
-  if (!document.ok()) co_return ProblemOf(document.error());
-  co_return JsonResponse(200, document.value());
+  co_return AnswerWith(document);
 }
 
 asio::awaitable<HttpResponse> Statistics(ApiParts* parts, ApiCall call) {
@@ -58,8 +51,7 @@ asio::awaitable<HttpResponse> Statistics(ApiParts* parts, ApiCall call) {
     return document;
   };
   const Result<json::object> stats = co_await parts->readers->Run(call.actor, work);
-  if (!stats.ok()) co_return ProblemOf(stats.error());
-  co_return JsonResponse(200, stats.value());
+  co_return AnswerWith(stats);
 }
 
 json::object QueueToJson(std::int64_t length, std::size_t workers, std::size_t busy,
@@ -79,8 +71,7 @@ asio::awaitable<HttpResponse> ShowQueue(ApiParts* parts, ApiCall call) {
     return QueueToJson(TRY(QueueLength(context.store())), workers, busy, TRY(PausedBy(context)));
   };
   const Result<json::object> document = co_await parts->readers->Run(call.actor, work);
-  if (!document.ok()) co_return ProblemOf(document.error());
-  co_return JsonResponse(200, document.value());
+  co_return AnswerWith(document);
 }
 
 asio::awaitable<HttpResponse> Pause(ApiParts* parts, ApiCall call) {
@@ -125,12 +116,7 @@ asio::awaitable<HttpResponse> Capabilities(ApiParts* parts, ApiCall call) {
   json::object you;
   you["principal"] = actor.name;
   you["role"] = Name(actor.role);
-  json::value cases;
-  if (actor.cases.has_value()) {
-    cases = json::array();
-    for (const std::string& name : *actor.cases) cases.as_array().emplace_back(name);
-  }
-  you["cases"] = std::move(cases);
+  you["cases"] = actor.cases.has_value() ? json::value(Strings(*actor.cases)) : json::value();
   document["you"] = std::move(you);
   document["engines"] = json::array({"native"});
   document["environments"] = json::array({"default"});
@@ -169,9 +155,6 @@ asio::awaitable<HttpResponse> Metrics(ApiParts* parts, ApiCall call) {
 }  // namespace
 
 std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
-  const auto to = [parts](auto handle) -> ApiHandler {
-    return [parts, handle](ApiCall call) { return handle(parts, std::move(call)); };
-  };
   std::vector<ApiRoute> routes;
   routes.push_back({.method = "GET",
                     .pattern = "/health",
@@ -179,7 +162,7 @@ std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
                     .summary = "Whether the server answers.",
                     .response = "Health",
                     .is_public = true,
-                    .handler = to(Healthy)});
+                    .handler = HandlerOf(parts, Healthy)});
   routes.push_back(
       {.method = "GET",
        .pattern = "/v1/history",
@@ -189,7 +172,7 @@ std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
        .failures = {404},
        .query = {{"path", QueryType::kString, "A file or folder; all of the workspace without."},
                  {"limit", QueryType::kInteger, "At most so many.", 1, 1000}},
-       .handler = to(History)});
+       .handler = HandlerOf(parts, History)});
   routes.push_back({.method = "GET",
                     .pattern = "/v1/stats",
                     .name = "getStats",
@@ -197,19 +180,19 @@ std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
                     .response = "Stats",
                     .query = {{"hours", QueryType::kInteger, "Of the last so many.", 1,
                                static_cast<double>(kStatsHoursMax)}},
-                    .handler = to(Statistics)});
+                    .handler = HandlerOf(parts, Statistics)});
   routes.push_back({.method = "GET",
                     .pattern = "/v1/capabilities",
                     .name = "getCapabilities",
                     .summary = "What this server can do, and who you are to it.",
                     .response = "Object",
-                    .handler = to(Capabilities)});
+                    .handler = HandlerOf(parts, Capabilities)});
   routes.push_back({.method = "GET",
                     .pattern = "/v1/queue",
                     .name = "getQueue",
                     .summary = "How many wait and run.",
                     .response = "Queue",
-                    .handler = to(ShowQueue)});
+                    .handler = HandlerOf(parts, ShowQueue)});
   routes.push_back({.method = "POST",
                     .pattern = "/v1/queue/pause",
                     .name = "pauseQueue",
@@ -217,7 +200,7 @@ std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
                     .least = Role::kReviewer,
                     .response = "Queue",
                     .failures = {403},
-                    .handler = to(Pause)});
+                    .handler = HandlerOf(parts, Pause)});
   routes.push_back({.method = "POST",
                     .pattern = "/v1/queue/resume",
                     .name = "resumeQueue",
@@ -225,7 +208,7 @@ std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
                     .least = Role::kReviewer,
                     .response = "Queue",
                     .failures = {403},
-                    .handler = to(Resume)});
+                    .handler = HandlerOf(parts, Resume)});
   routes.push_back({.method = "POST",
                     .pattern = "/v1/queue/stop",
                     .name = "stopQueue",
@@ -233,7 +216,7 @@ std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
                     .least = Role::kReviewer,
                     .response = "Object",
                     .failures = {403},
-                    .handler = to(StopAll)});
+                    .handler = HandlerOf(parts, StopAll)});
   routes.push_back({.method = "GET",
                     .pattern = "/metrics",
                     .name = "getMetrics",
@@ -241,7 +224,7 @@ std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
                     .least = Role::kReviewer,
                     .failures = {403},
                     .media = "text/plain",
-                    .handler = to(Metrics)});
+                    .handler = HandlerOf(parts, Metrics)});
   return routes;
 }
 
