@@ -6,26 +6,17 @@
 #include <netinet/in.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <memory>
-#include <string>
-#include <type_traits>
 
-#include "sys/fd.h"
-#include "sys/file.h"
+#include "sandbox/filter_builder.h"
 
 namespace bailiff {
 namespace {
-
-using Context = std::unique_ptr<std::remove_pointer_t<scmp_filter_ctx>, void (*)(void*)>;
 
 // Names that this libseccomp or machine does not know are left out: an unknown call is ENOSYS.
 constexpr const char* kAllowed[] = {
@@ -387,28 +378,6 @@ constexpr const char* kRefused[] = {
     "vhangup",
 };
 
-// What neither a clerk nor the process that serves has a use for, whoever gets hold of it. The one
-// parses what a script left, the other what anybody sends: each is denied what an attacker would
-// want next.
-constexpr const char* kDenied[] = {
-    "execve", "execveat", "fork", "vfork", "ptrace",
-    // Mounts and namespaces, and files without the directories that lead to them.
-    "mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsconfig",
-    "fspick", "fsmount", "mount_setattr", "setns", "unshare", "open_by_handle_at",
-    // Large or powerful parts of the kernel.
-    "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "bpf",
-    "perf_event_open", "io_uring_setup", "userfaultfd", "fanotify_init", "swapon", "swapoff",
-    "reboot", "keyctl", "add_key", "request_key",
-    // Other processes.
-    "kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev"};
-
-// File work needs no network.
-constexpr const char* kDeniedClerk[] = {"socket", "connect", "bind",      "listen",
-                                        "accept", "accept4", "socketpair"};
-
-// Of the process that serves. The C library looks its addresses up by netlink.
-constexpr std::array<int, 4> kServerFamilies = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
-
 constexpr std::array<int, 3> kFamilies = {AF_UNIX, AF_INET, AF_INET6};
 // Others, such as SCTP, DCCP and L2TP, would make the kernel load modules that hardly anyone uses.
 constexpr std::array<int, 5> kProtocols = {0, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP,
@@ -428,57 +397,6 @@ constexpr std::array<std::uint64_t, 8> kNamespaceFlags = {
 // These put input into a terminal, or take it from its owner.
 constexpr std::array<std::uint64_t, 6> kTerminalRequests = {
     TIOCSTI, 0x541C /* TIOCLINUX */, TIOCSETD, TIOCCONS, TIOCEXCL, TIOCSCTTY};
-
-class FilterBuilder {
- public:
-  explicit FilterBuilder(std::uint32_t default_action)
-      : context_(seccomp_init(default_action), seccomp_release) {
-    if (context_ == nullptr) failed_ = ENOMEM;
-    Note(seccomp_attr_set(context_.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS));
-    // A binary tree by call number: a linear filter costs every call.
-    Note(seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2));
-  }
-
-  void Add(std::uint32_t action, const char* name) { AddRule(action, name, nullptr); }
-  void Add(std::uint32_t action, const char* name, scmp_arg_cmp comparison) {
-    AddRule(action, name, &comparison);
-  }
-
-  Result<std::vector<sock_filter>> Export() const {
-    if (failed_ != 0) return Error::FromErrno(failed_, "build seccomp filter");
-    const Fd file = TRY(MakeMemoryFd());
-    if (const int rc = seccomp_export_bpf(context_.get(), file.get()); rc != 0) {
-      return Error::FromErrno(-rc, "build seccomp filter");
-    }
-    if (::lseek(file.get(), 0, SEEK_SET) != 0) return Error::FromErrno(errno, "seek");
-    constexpr std::size_t kFilterBytesMax = BPF_MAXINSNS * sizeof(sock_filter);
-    const std::string bytes = TRY(ReadAll(file, kFilterBytesMax));
-    std::vector<sock_filter> program(bytes.size() / sizeof(sock_filter));
-    std::memcpy(program.data(), bytes.data(), program.size() * sizeof(sock_filter));
-    return program;
-  }
-
- private:
-  static Result<Fd> MakeMemoryFd() {
-    const int fd = ::memfd_create("seccomp", MFD_CLOEXEC);
-    if (fd < 0) return Error::FromErrno(errno, "memfd_create");
-    return Fd(fd);
-  }
-
-  void AddRule(std::uint32_t action, const char* name, const scmp_arg_cmp* comparison) {
-    const int number = seccomp_syscall_resolve_name(name);
-    if (number == __NR_SCMP_ERROR || number < 0) return;
-    Note(seccomp_rule_add_array(context_.get(), action, number, comparison != nullptr ? 1 : 0,
-                                comparison));
-  }
-
-  void Note(int rc) {
-    if (rc != 0 && failed_ == 0) failed_ = -rc;
-  }
-
-  Context context_;
-  int failed_ = 0;
-};
 
 Result<std::vector<sock_filter>> BuildCalls() {
   FilterBuilder filter(SCMP_ACT_ERRNO(ENOSYS));
@@ -511,12 +429,7 @@ Result<std::vector<sock_filter>> BuildArguments() {
   }
   // Limits of pid 1, which has the same uid, would be a way to kill it.
   filter.Add(refuse, "prlimit64", SCMP_A0_64(SCMP_CMP_NE, 0));
-  const std::uint32_t no_family = SCMP_ACT_ERRNO(EAFNOSUPPORT);
-  for (int family = AF_UNSPEC; family <= AF_INET6; ++family) {
-    if (family == AF_UNIX || family == AF_INET || family == AF_INET6) continue;
-    filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));
-  }
-  filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_GT, AF_INET6));
+  filter.RefuseFamiliesBut(kFamilies);
   const std::uint32_t no_protocol = SCMP_ACT_ERRNO(EPROTONOSUPPORT);
   for (int protocol = 0; protocol < IPPROTO_ICMPV6; ++protocol) {
     if (std::find(kProtocols.begin(), kProtocols.end(), protocol) != kProtocols.end()) continue;
@@ -527,14 +440,6 @@ Result<std::vector<sock_filter>> BuildArguments() {
     filter.Add(no_protocol, "socket", SCMP_A1_64(SCMP_CMP_MASKED_EQ, kTypeBits, type));
   }
   return filter.Export();
-}
-
-void Deny(FilterBuilder* filter) {
-  for (const char* name : kDenied) filter->Add(SCMP_ACT_ERRNO(EPERM), name);
-  // Threads, but no process. What clone3() is asked for no filter can see; libraries use clone()
-  // where there is none.
-  filter->Add(SCMP_ACT_ERRNO(EPERM), "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
-  filter->Add(SCMP_ACT_ERRNO(ENOSYS), "clone3");
 }
 
 // A process that confines itself further must not be helped beyond that, so we are told.
@@ -549,26 +454,6 @@ Result<SeccompPolicy> BuildSeccompPolicy() {
   policy.calls = TRY(BuildCalls());
   policy.arguments = TRY(BuildArguments());
   return policy;
-}
-
-Result<std::vector<sock_filter>> BuildClerkPolicy() {
-  FilterBuilder filter(SCMP_ACT_ALLOW);
-  Deny(&filter);
-  for (const char* name : kDeniedClerk) filter.Add(SCMP_ACT_ERRNO(EPERM), name);
-  return filter.Export();
-}
-
-Result<std::vector<sock_filter>> BuildServerPolicy() {
-  FilterBuilder filter(SCMP_ACT_ALLOW);
-  Deny(&filter);
-  const std::uint32_t no_family = SCMP_ACT_ERRNO(EAFNOSUPPORT);
-  for (int family = AF_UNSPEC; family < AF_NETLINK; ++family) {
-    if (std::find(kServerFamilies.begin(), kServerFamilies.end(), family) != kServerFamilies.end())
-      continue;
-    filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));
-  }
-  filter.Add(no_family, "socket", SCMP_A0_64(SCMP_CMP_GT, AF_NETLINK));
-  return filter.Export();
 }
 
 Result<std::vector<sock_filter>> BuildRenameFilter(Tier tier) {
