@@ -1,35 +1,28 @@
-"""Drives `bailiff serve`: starts it, makes tokens, and speaks HTTP with it, well and badly."""
+"""Drives `bailiff serve`: starts it, makes tokens, and speaks HTTP with it, well and badly. And what
+its webhooks reach, and what the kernel says of its threads."""
 
 from __future__ import annotations
 
 import base64
 import http.client
+import http.server
 import json
 import os
-import select
+import queue
 import signal
 import socket
 import subprocess
-import time
+import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bailiff_cli import Cli
+from bailiff_cli import Bench, Cli, remove_tree
+from e2e_tools import SECONDS_MAX, wait_until
 
-SECONDS_MAX = 30
 ENDED = {"succeeded", "failed", "timed_out", "oom_killed", "limit_exceeded", "cancelled",
          "interrupted", "denied", "error"}  # fmt: skip
-
-
-def wait_until(happened: Callable[[], Any], what: str, seconds: float = SECONDS_MAX) -> Any:
-    """The first true value of `happened`, which is asked again and again until the deadline."""
-    deadline = time.monotonic() + seconds
-    while not (value := happened()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        select.select([], [], [], 0.02)
-    return value
 
 
 class Reply(NamedTuple):
@@ -60,6 +53,8 @@ class Reply(NamedTuple):
 
 
 class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket, whose path may be long."""
+
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self.path = path
@@ -67,7 +62,11 @@ class UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
+        folder = os.open(self.path.parent, os.O_PATH)
+        try:
+            self.sock.connect(f"/proc/self/fd/{folder}/{self.path.name}")
+        finally:
+            os.close(folder)
 
 
 class Client:
@@ -113,9 +112,9 @@ class Client:
         body = {"code": code, "language": language, **fields}
         return self.post(f"/v1/executions?wait={wait}", body).of(201)
 
-    def run(self, code: str, **fields: Any) -> Any:
+    def run(self, code: str, language: str = "bash", **fields: Any) -> Any:
         """The document of a run that has ended."""
-        document = self.submit(code, wait=SECONDS_MAX, **fields)
+        document = self.submit(code, SECONDS_MAX, language, **fields)
         assert document["status"] in ENDED, document
         return document
 
@@ -185,9 +184,10 @@ class Events:
 class Server:
     """`bailiff serve` on a workspace, at a port of its own."""
 
-    def __init__(self, cli: Cli, *options: str) -> None:
+    def __init__(self, cli: Cli, *options: str, **popen: Any) -> None:
         self.cli = cli
         self.options = options
+        self.popen = popen  # Further options of its process.
         self.log_file = cli.home / "server.log"
         self.log_file.touch()
         self.port = 0
@@ -199,7 +199,7 @@ class Server:
         with self.log_file.open("ab") as log:  # A pipe that nobody reads would stop it some day.
             self.process = self.cli.start(
                 ["serve", "--listen", "127.0.0.1:0", *self.options],
-                stdout=subprocess.DEVNULL, stderr=log)  # fmt: skip
+                stdout=subprocess.DEVNULL, stderr=log, **self.popen)  # fmt: skip
 
         def listens() -> Any:
             assert self.process.poll() is None, self.log
@@ -258,6 +258,29 @@ class Server:
         self.close()
 
 
+class World(NamedTuple):
+    """A server and those who use it."""
+
+    server: Server
+    agent: Client
+    reviewer: Client
+    admin: Client
+    workspace: Path
+
+
+def make_world(bench: Bench, *options: str, config: str = "") -> World:
+    cli = bench.workspace("privileged")
+    (cli.state / "bailiff.toml").write_text(config)
+    server = Server(cli, *options)
+    return World(server, server.token("agent", "agent"), server.token("rita", "reviewer"),
+                 server.token("root", "admin"), cli.workspace)  # fmt: skip
+
+
+def end_world(world: World) -> None:
+    world.server.close()
+    remove_tree(world.server.cli.home)
+
+
 def raw(server: Server, request: bytes, seconds: float = SECONDS_MAX) -> bytes:
     """All that the server answers to these bytes, until it closes; the client sends no more."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as stream:
@@ -283,3 +306,62 @@ def quoted(text: str) -> str:
 
 def files_with(folder: Path, text: bytes) -> Sequence[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and text in path.read_bytes()]
+
+
+class Message(NamedTuple):
+    """What a receiver of webhooks was sent."""
+
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Receiver:
+    """Takes webhooks on loopback; `answer` gives the status for the number of a message."""
+
+    def __init__(self, answer: Callable[[int], int] = lambda _: 200) -> None:
+        self.messages: queue.Queue[Message] = queue.Queue()
+        seen = iter(range(1_000_000))
+        messages = self.messages
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                messages.put(Message(self.headers, body))  # Before another can be sent.
+                self.send_response(answer(next(seen)))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        # By name, so that names are resolved.
+        self.url = f"http://localhost:{self.server.server_port}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def next(self, seconds: float = SECONDS_MAX) -> Message:
+        return self.messages.get(timeout=seconds)
+
+    def __enter__(self) -> Receiver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def threads_of(process: subprocess.Popen[bytes]) -> list[dict[str, str]]:
+    """What the kernel says of each thread of a process."""
+    found = []
+    for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
+        lines = status.read_text().splitlines()
+        found.append(dict(line.split(":\t", 1) for line in lines if ":\t" in line))
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

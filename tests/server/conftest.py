@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from bailiff_cli import Bench, remove_tree
-from server_tools import Client, Server
+from bailiff_cli import Bench
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
-class World(NamedTuple):
-    """A server and those who use it."""
-
-    server: Server
-    agent: Client
-    reviewer: Client
-    admin: Client
-    workspace: Path
-
-
-def make_world(bench: Bench, *options: str, config: str = "") -> World:
-    cli = bench.workspace("privileged")
-    (cli.state / "bailiff.toml").write_text(config)
-    server = Server(cli, *options)
-    return World(server, server.token("agent", "agent"), server.token("rita", "reviewer"),
-                 server.token("root", "admin"), cli.workspace)  # fmt: skip
-
-
-def end_world(world: World) -> None:
-    world.server.close()
-    remove_tree(world.server.cli.home)
+from server_tools import World, end_world, make_world  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from conftest import World
-from server_tools import Client
+from server_tools import Client, World
 
 Serve = Callable[..., World]
 BY_ADMIN = """

@@ -10,8 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from conftest import World
-from server_tools import Client, Reply, raw, statuses
+from server_tools import Client, Reply, World, raw, statuses
 
 REVIEWERS = [("POST", "/v1/executions/{id}/approve"), ("POST", "/v1/proposals/{id}/approve"),
              ("POST", "/v1/queue/pause"), ("POST", "/v1/queue/resume"), ("POST", "/v1/queue/stop"),

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from bailiff_cli import Bench
-from conftest import World, end_world, make_world
-from server_tools import Client
+from server_tools import Client, World, end_world, make_world
 
 NOT_THERE = "exec_20261121_101500_1f2e3d4c"
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 from bailiff_cli import Cli
-from conftest import World
-from server_tools import Client, Event, Events, wait_until
+from e2e_tools import wait_until
+from server_tools import Client, Event, Events, World
 
 PYTHON = "/usr/bin/python3"
 STREAMS_MAX = 32  # Of one principal.

@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 import pytest
-from conftest import World
-from server_tools import wait_until
+from e2e_tools import wait_until
+from server_tools import World
 
 NOT_THERE = "exec_20261121_101500_1f2e3d4c"
 HANGS = "echo ready; sleep 600"

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from bailiff_cli import cannot_run
-from conftest import World
-from server_tools import Server, raw, statuses
+from server_tools import Server, World, raw, statuses
 
 IDLE = 10_000
 # Descriptors: of the server one for each client, and of the test, beside what both need anyway.

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import World
-from server_tools import Client, Reply
+from server_tools import Client, Reply, World
 
 CASE = "Wilson"
 

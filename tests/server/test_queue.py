@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import World
-from server_tools import Client, Events, files_with, wait_until
+from e2e_tools import wait_until
+from server_tools import Client, Events, World, files_with
 
 Serve = Callable[..., World]
 HANGS = "echo ready; sleep 600"

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World
-from server_tools import Client, Reply
+from server_tools import Client, Reply, World
 
 Serve = Callable[..., World]
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from bailiff_cli import cannot_run, find_binary
-from conftest import World
+from server_tools import World
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = 200 if os.environ.get("BAILIFF_TESTS_FULL") else 15
