@@ -5,6 +5,9 @@
 #include <cstdint>
 
 namespace bailiff {
+
+namespace chrono = std::chrono;
+
 namespace {
 
 constexpr int kYearMin = 1970;
@@ -46,7 +49,6 @@ std::optional<std::int64_t> TakeFraction(std::string_view* text) {
 }  // namespace
 
 std::optional<WallTime> ParseTimestamp(std::string_view text) {
-  using namespace std::chrono;
   const std::optional<int> y = TakeNumber(4, &text);
   if (!y || !Take('-', &text)) return std::nullopt;
   const std::optional<int> mo = TakeNumber(2, &text);
@@ -61,13 +63,14 @@ std::optional<WallTime> ParseTimestamp(std::string_view text) {
   if (!s) return std::nullopt;
   const std::optional<std::int64_t> nanos = TakeFraction(&text);
   if (!nanos || text != "Z") return std::nullopt;
-  const year_month_day date{year{*y}, month{static_cast<unsigned>(*mo)},
-                            day{static_cast<unsigned>(*d)}};
+  const chrono::year_month_day date{chrono::year{*y}, chrono::month{static_cast<unsigned>(*mo)},
+                                    chrono::day{static_cast<unsigned>(*d)}};
   const bool in_range =
       *y >= kYearMin && *y <= kYearMax && date.ok() && *h < 24 && *mi < 60 && *s < 60;
   if (!in_range) return std::nullopt;
-  return WallTime(duration_cast<nanoseconds>(sys_days(date).time_since_epoch()) + hours(*h) +
-                  minutes(*mi) + seconds(*s) + nanoseconds(*nanos));
+  return WallTime(
+      chrono::duration_cast<chrono::nanoseconds>(chrono::sys_days(date).time_since_epoch()) +
+      chrono::hours(*h) + chrono::minutes(*mi) + chrono::seconds(*s) + chrono::nanoseconds(*nanos));
 }
 
 }  // namespace bailiff

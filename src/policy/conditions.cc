@@ -58,6 +58,7 @@ constexpr std::array kOps = {ChangeOp::kCreate, ChangeOp::kModify, ChangeOp::kDe
 Result<Ops> ReadOps(const TomlValue* value) {
   if (value == nullptr) return Ops(kOps.begin(), kOps.end());
   std::vector<std::string_view> known;
+  known.reserve(kOps.size());
   for (const ChangeOp op : kOps) known.push_back(Name(op));
   const std::vector<std::string> names = TRY(ChoicesSetting(*value, known));
   Ops ops;
@@ -427,6 +428,7 @@ Result<Conditions> ParseConditions(const TomlTable& when) {
   for (const auto& [key, value] : when) {
     if (known(key)) continue;
     std::vector<std::string_view> keys;
+    keys.reserve(kKinds.size());
     for (const Kind& kind : kKinds) keys.push_back(kind.key);
     return Invalid(Shown(key) + ": is not a condition; use " + OneOf(keys));
   }
