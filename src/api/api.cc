@@ -40,6 +40,13 @@ std::optional<double> NumberFrom(const std::string& text, const QueryParameter& 
   return value;
 }
 
+const QueryParameter* FindParameter(const ApiRoute& route, std::string_view name) {
+  for (const QueryParameter& parameter : route.query) {
+    if (parameter.name == name) return &parameter;
+  }
+  return nullptr;
+}
+
 // What is wrong with the query; nothing when it is as the route says.
 std::optional<HttpResponse> CheckQuery(const ApiRoute& route, const HttpRequest& request) {
   const auto wrong = [](std::string_view name, const std::string& what) {
@@ -47,9 +54,8 @@ std::optional<HttpResponse> CheckQuery(const ApiRoute& route, const HttpRequest&
   };
   std::set<std::string> seen;
   for (const auto& [name, value] : request.query) {
-    const auto known = std::find_if(route.query.begin(), route.query.end(),
-                                    [&](const QueryParameter& one) { return one.name == name; });
-    if (known == route.query.end()) {
+    const QueryParameter* known = FindParameter(route, name);
+    if (known == nullptr) {
       std::string names;
       for (const QueryParameter& one : route.query) {
         names += (names.empty() ? "" : ", ") + std::string(one.name);
@@ -212,7 +218,7 @@ asio::awaitable<HttpResponse> Api::Repeatable(const ApiRoute& route, ApiCall cal
   }
   std::string asked = call.request.method + "\n" + call.request.path + "\n";
   for (const auto& [name, value] : call.request.query) {
-    if (name != "wait") asked += name + "=" + value + "\n";
+    if (name != "wait") asked += fmt::format("{}={}\n", name, value);
   }
   call.key = AnswerKey{call.actor.name, key, Sha256::Of(asked + call.request.body)};
   const std::pair<std::string, std::string> now{call.actor.name, key};

@@ -156,6 +156,32 @@ asio::awaitable<HttpResponse> CancelOne(ApiParts* parts, ApiCall call) {
 constexpr QueryParameter kWait{"wait", QueryType::kNumber,
                                "Seconds to wait for the end before the answer is given.", 0, 300};
 
+ApiRoute ListRoute(ApiParts* parts) {
+  return {.method = "GET",
+          .pattern = "/v1/executions",
+          .name = "listExecutions",
+          .summary = "Executions, newest first.",
+          .response = "ExecutionPage",
+          .query = {{"case", QueryType::kString, "Only those of this case."},
+                    {"status",
+                     QueryType::kString,
+                     "Only those with this status.",
+                     0,
+                     0,
+                     {"queued", "running", "succeeded", "failed", "timed_out", "oom_killed",
+                      "limit_exceeded", "cancelled", "interrupted", "denied", "error"}},
+                    {"since",
+                     QueryType::kString,
+                     "Only those submitted at or after this time, in UTC: 2026-11-21T10:15:00Z.",
+                     0,
+                     0,
+                     {},
+                     "date-time"},
+                    CursorParameter(),
+                    LimitParameter()},
+          .handler = HandlerOf(parts, List)};
+}
+
 }  // namespace
 
 std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
@@ -175,30 +201,7 @@ std::vector<ApiRoute> ExecutionRoutes(ApiParts* parts) {
        .failures = {403, 409, 429},
        .query = {kWait},
        .handler = HandlerOf(parts, Submit)});
-  routes.push_back(
-      {.method = "GET",
-       .pattern = "/v1/executions",
-       .name = "listExecutions",
-       .summary = "Executions, newest first.",
-       .response = "ExecutionPage",
-       .query = {{"case", QueryType::kString, "Only those of this case."},
-                 {"status",
-                  QueryType::kString,
-                  "Only those with this status.",
-                  0,
-                  0,
-                  {"queued", "running", "succeeded", "failed", "timed_out", "oom_killed",
-                   "limit_exceeded", "cancelled", "interrupted", "denied", "error"}},
-                 {"since",
-                  QueryType::kString,
-                  "Only those submitted at or after this time, in UTC: 2026-11-21T10:15:00Z.",
-                  0,
-                  0,
-                  {},
-                  "date-time"},
-                 CursorParameter(),
-                 LimitParameter()},
-       .handler = HandlerOf(parts, List)});
+  routes.push_back(ListRoute(parts));
   routes.push_back({.method = "GET",
                     .pattern = "/v1/executions/{id}",
                     .name = "getExecution",

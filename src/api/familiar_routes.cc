@@ -209,6 +209,23 @@ asio::awaitable<HttpResponse> NotYet(ApiParts* /*parts*/, ApiCall /*call*/) {
                     "POST /v1/executions on files that are in the workspace");
 }
 
+void AddUnsupported(ApiParts* parts, std::vector<ApiRoute>* routes) {
+  for (const auto& [pattern, name] :
+       {std::pair<std::string_view, std::string_view>{"/execute/browser-automation",
+                                                      "executeBrowserAutomation"},
+        {"/execute/research", "executeResearch"}}) {
+    routes->push_back({.method = "POST",
+                       .pattern = pattern,
+                       .name = name,
+                       .summary = "Not supported yet.",
+                       .body = ApiRoute::Body::kRequired,
+                       .request = "Object",
+                       .response = "Object",
+                       .failures = {501},
+                       .handler = HandlerOf(parts, NotYet)});
+  }
+}
+
 }  // namespace
 
 std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
@@ -265,20 +282,7 @@ std::vector<ApiRoute> FamiliarRoutes(ApiParts* parts) {
                     .response = "Execution",
                     .failures = {403, 429, 500},
                     .handler = HandlerOf(parts, Reorganize)});
-  for (const auto& [pattern, name] :
-       {std::pair<std::string_view, std::string_view>{"/execute/browser-automation",
-                                                      "executeBrowserAutomation"},
-        {"/execute/research", "executeResearch"}}) {
-    routes.push_back({.method = "POST",
-                      .pattern = pattern,
-                      .name = name,
-                      .summary = "Not supported yet.",
-                      .body = ApiRoute::Body::kRequired,
-                      .request = "Object",
-                      .response = "Object",
-                      .failures = {501},
-                      .handler = HandlerOf(parts, NotYet)});
-  }
+  AddUnsupported(parts, &routes);
   return routes;
 }
 

@@ -116,14 +116,60 @@ asio::awaitable<HttpResponse> List(ApiParts* parts, ApiCall call) {
   co_return PageResponse("proposals", std::move(page.value().documents), page.value().next);
 }
 
+// What can be done to a change set, by the kind of what made it.
+struct Kind {
+  std::array<std::string_view, 5> patterns;
+  std::array<std::string_view, 5> names;
+};
+
+void AddKind(ApiParts* parts, const Kind& kind, std::vector<ApiRoute>* routes) {
+  routes->push_back({.method = "GET",
+                     .pattern = kind.patterns[0],
+                     .name = kind.names[0],
+                     .summary = "The change set, a member for each change.",
+                     .response = "Changes",
+                     .failures = {404},
+                     .handler = HandlerOf(parts, Changes)});
+  routes->push_back({.method = "GET",
+                     .pattern = kind.patterns[1],
+                     .name = kind.names[1],
+                     .summary = "The change set as a readable diff.",
+                     .failures = {404, 409},
+                     .query = {{"path", QueryType::kString, "Only changes there or below."}},
+                     .media = "text/plain",
+                     .handler = HandlerOf(parts, Diff)});
+  routes->push_back({.method = "POST",
+                     .pattern = kind.patterns[2],
+                     .name = kind.names[2],
+                     .summary = "Commits the held change set that has this digest, byte for byte.",
+                     .least = Role::kReviewer,
+                     .body = ApiRoute::Body::kRequired,
+                     .request = "Approval",
+                     .response = "Action",
+                     .failures = {403, 404, 409, 429},
+                     .handler = HandlerOf(parts, ApproveOne)});
+  routes->push_back({.method = "POST",
+                     .pattern = kind.patterns[3],
+                     .name = kind.names[3],
+                     .summary = "Drops the held change set. An agent may drop its own.",
+                     .body = ApiRoute::Body::kOptional,
+                     .request = "Rejection",
+                     .response = "Action",
+                     .failures = {403, 404, 409, 429},
+                     .handler = HandlerOf(parts, RejectOne)});
+  routes->push_back({.method = "POST",
+                     .pattern = kind.patterns[4],
+                     .name = kind.names[4],
+                     .summary = "Undoes the commit by another one, which policy decides on.",
+                     .response = "Action",
+                     .failures = {403, 404, 409, 429},
+                     .handler = HandlerOf(parts, RollBackOne)});
+}
+
 }  // namespace
 
 std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
   std::vector<ApiRoute> routes;
-  struct Kind {
-    std::array<std::string_view, 5> patterns;
-    std::array<std::string_view, 5> names;
-  };
   const Kind kinds[] = {
       {{"/v1/plans/{id}/changes", "/v1/plans/{id}/diff", "/v1/plans/{id}/approve",
         "/v1/plans/{id}/reject", "/v1/plans/{id}/rollback"},
@@ -135,49 +181,7 @@ std::vector<ApiRoute> ProposalRoutes(ApiParts* parts) {
         "/v1/proposals/{id}/reject", "/v1/proposals/{id}/rollback"},
        {"getProposalChanges", "getProposalDiff", "approveProposal", "rejectProposal",
         "rollBackProposal"}}};
-  for (const Kind& kind : kinds) {
-    routes.push_back({.method = "GET",
-                      .pattern = kind.patterns[0],
-                      .name = kind.names[0],
-                      .summary = "The change set, a member for each change.",
-                      .response = "Changes",
-                      .failures = {404},
-                      .handler = HandlerOf(parts, Changes)});
-    routes.push_back({.method = "GET",
-                      .pattern = kind.patterns[1],
-                      .name = kind.names[1],
-                      .summary = "The change set as a readable diff.",
-                      .failures = {404, 409},
-                      .query = {{"path", QueryType::kString, "Only changes there or below."}},
-                      .media = "text/plain",
-                      .handler = HandlerOf(parts, Diff)});
-    routes.push_back({.method = "POST",
-                      .pattern = kind.patterns[2],
-                      .name = kind.names[2],
-                      .summary = "Commits the held change set that has this digest, byte for byte.",
-                      .least = Role::kReviewer,
-                      .body = ApiRoute::Body::kRequired,
-                      .request = "Approval",
-                      .response = "Action",
-                      .failures = {403, 404, 409, 429},
-                      .handler = HandlerOf(parts, ApproveOne)});
-    routes.push_back({.method = "POST",
-                      .pattern = kind.patterns[3],
-                      .name = kind.names[3],
-                      .summary = "Drops the held change set. An agent may drop its own.",
-                      .body = ApiRoute::Body::kOptional,
-                      .request = "Rejection",
-                      .response = "Action",
-                      .failures = {403, 404, 409, 429},
-                      .handler = HandlerOf(parts, RejectOne)});
-    routes.push_back({.method = "POST",
-                      .pattern = kind.patterns[4],
-                      .name = kind.names[4],
-                      .summary = "Undoes the commit by another one, which policy decides on.",
-                      .response = "Action",
-                      .failures = {403, 404, 409, 429},
-                      .handler = HandlerOf(parts, RollBackOne)});
-  }
+  for (const Kind& kind : kinds) AddKind(parts, kind, &routes);
   routes.push_back({.method = "GET",
                     .pattern = "/v1/proposals/{id}",
                     .name = "getProposal",

@@ -152,6 +152,39 @@ asio::awaitable<HttpResponse> Metrics(ApiParts* parts, ApiCall call) {
   co_return response;
 }
 
+void AddQueueRoutes(ApiParts* parts, std::vector<ApiRoute>* routes) {
+  routes->push_back({.method = "GET",
+                     .pattern = "/v1/queue",
+                     .name = "getQueue",
+                     .summary = "How many wait and run.",
+                     .response = "Queue",
+                     .handler = HandlerOf(parts, ShowQueue)});
+  routes->push_back({.method = "POST",
+                     .pattern = "/v1/queue/pause",
+                     .name = "pauseQueue",
+                     .summary = "Starts nothing more until it is resumed.",
+                     .least = Role::kReviewer,
+                     .response = "Queue",
+                     .failures = {403},
+                     .handler = HandlerOf(parts, Pause)});
+  routes->push_back({.method = "POST",
+                     .pattern = "/v1/queue/resume",
+                     .name = "resumeQueue",
+                     .summary = "Goes on after a pause.",
+                     .least = Role::kReviewer,
+                     .response = "Queue",
+                     .failures = {403},
+                     .handler = HandlerOf(parts, Resume)});
+  routes->push_back({.method = "POST",
+                     .pattern = "/v1/queue/stop",
+                     .name = "stopQueue",
+                     .summary = "The emergency stop: pauses the queue and cancels what runs.",
+                     .least = Role::kReviewer,
+                     .response = "Object",
+                     .failures = {403},
+                     .handler = HandlerOf(parts, StopAll)});
+}
+
 }  // namespace
 
 std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
@@ -187,36 +220,7 @@ std::vector<ApiRoute> SystemRoutes(ApiParts* parts) {
                     .summary = "What this server can do, and who you are to it.",
                     .response = "Object",
                     .handler = HandlerOf(parts, Capabilities)});
-  routes.push_back({.method = "GET",
-                    .pattern = "/v1/queue",
-                    .name = "getQueue",
-                    .summary = "How many wait and run.",
-                    .response = "Queue",
-                    .handler = HandlerOf(parts, ShowQueue)});
-  routes.push_back({.method = "POST",
-                    .pattern = "/v1/queue/pause",
-                    .name = "pauseQueue",
-                    .summary = "Starts nothing more until it is resumed.",
-                    .least = Role::kReviewer,
-                    .response = "Queue",
-                    .failures = {403},
-                    .handler = HandlerOf(parts, Pause)});
-  routes.push_back({.method = "POST",
-                    .pattern = "/v1/queue/resume",
-                    .name = "resumeQueue",
-                    .summary = "Goes on after a pause.",
-                    .least = Role::kReviewer,
-                    .response = "Queue",
-                    .failures = {403},
-                    .handler = HandlerOf(parts, Resume)});
-  routes.push_back({.method = "POST",
-                    .pattern = "/v1/queue/stop",
-                    .name = "stopQueue",
-                    .summary = "The emergency stop: pauses the queue and cancels what runs.",
-                    .least = Role::kReviewer,
-                    .response = "Object",
-                    .failures = {403},
-                    .handler = HandlerOf(parts, StopAll)});
+  AddQueueRoutes(parts, &routes);
   routes.push_back({.method = "GET",
                     .pattern = "/metrics",
                     .name = "getMetrics",

@@ -139,7 +139,7 @@ Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row) {
 }
 
 Status DropWaiting(Context& context, const ProposalRow& row, ProposalState state,
-                   std::string_view decided_by, json::object data) {
+                   std::string_view decided_by, const json::object& data) {
   TRY(context.ledger().Append(Name(state), data));
   TRY(context.store().ChangeState(row.id, row.state, state, decided_by, context.NowNanos()));
   TRY(ClerkDiscardStaged(context, row.id));

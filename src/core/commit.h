@@ -30,7 +30,7 @@ Result<CommitResult> CommitUnderLock(Context& context, ProposalRow row);
 // record of that name with `data`, the state, its content, its documents. The caller has the
 // workspace lock.
 Status DropWaiting(Context& context, const ProposalRow& row, ProposalState state,
-                   std::string_view decided_by, boost::json::object data);
+                   std::string_view decided_by, const boost::json::object& data);
 
 // Brings the execution documents (stored, and the record in the workspace) of a proposal, and of
 // what it rolled back, up to date with its new state.
