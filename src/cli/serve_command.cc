@@ -71,12 +71,12 @@ Result<ServeOptions> MakeOptions(const Session& session, const ServeCommandOptio
 
 }  // namespace
 
-int ServeCommand(Session& session, const ServeCommandOptions& given) {
-  Result<ServeOptions> options = MakeOptions(session, given);
-  if (!options.ok()) return session.Fail(options.error());
+int ServeCommand(Session& session, const ServeCommandOptions& options) {
+  Result<ServeOptions> serve = MakeOptions(session, options);
+  if (!serve.ok()) return session.Fail(serve.error());
   const Result<Context*> context = session.Open(Session::Purpose::kRead);
   if (!context.ok()) return session.Fail(context.error());
-  const Status served = session.surroundings().serve(*context.value(), std::move(options).value());
+  const Status served = session.surroundings().serve(*context.value(), std::move(serve).value());
   return served.ok() ? 0 : session.Fail(served.error());
 }
 

@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -57,10 +58,15 @@ asio::awaitable<void> Listen(tcp::acceptor acceptor) {
 }  // namespace
 
 int main() {
-  asio::io_context io(1);
-  tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
-  std::printf("%d\n", acceptor.local_endpoint().port());
-  (void)std::fflush(stdout);
-  asio::co_spawn(io, Listen(std::move(acceptor)), asio::detached);
-  io.run();
+  try {
+    asio::io_context io(1);
+    tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
+    std::printf("%d\n", acceptor.local_endpoint().port());
+    (void)std::fflush(stdout);
+    asio::co_spawn(io, Listen(std::move(acceptor)), asio::detached);
+    io.run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench_echo: %s\n", error.what());
+    return 1;
+  }
 }
