@@ -369,7 +369,7 @@ Result<Action> Reject(Context& context, const std::string& id, const std::string
   }
   json::object data = AboutProposal(context, row);
   data["reason"] = ToUtf8Lossy(reason);
-  TRY(DropWaiting(context, row, ProposalState::kRejected, context.principal(), std::move(data)));
+  TRY(DropWaiting(context, row, ProposalState::kRejected, context.principal(), data));
   Action action;
   action.id = id;
   action.state = ProposalState::kRejected;
