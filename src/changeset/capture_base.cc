@@ -60,6 +60,9 @@ Result<BaseEntry> Base::LookAt(const std::string& path) {
     return entry;
   }
   const std::string name(NameOf(path));
+  // A second name that was just made of a file would be missed in a cache.
+  const Status fresh = RefreshAt(current_, name);
+  if (!fresh.ok() && !IsNoEntry(fresh.error())) return fresh.error();
   const std::optional<struct stat> st = TRY(StatAt(current_, name));
   if (!st.has_value()) return entry;
   entry.identity.mtime_ns = ToNanos(st->st_mtim);

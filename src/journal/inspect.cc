@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -22,15 +21,6 @@ constexpr std::string_view kChanged = "changed since";
 bool LacksFlags(const Error& error) {
   const int sys_errno = error.sys_errno();
   return sys_errno == EINVAL || sys_errno == ENOSYS || sys_errno == EOPNOTSUPP;
-}
-
-// Has the file system tell anew what it knows of the entry, where it may answer from a cache.
-Status Refresh(const Entry& entry) {
-  struct statx unused = {};
-  constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_STATX_FORCE_SYNC;
-  const int dir = entry.dir.get();
-  if (::statx(dir, entry.name.c_str(), kFlags, STATX_BASIC_STATS, &unused) == 0) return Ok();
-  return Error::FromErrno(errno, "stat");
 }
 
 }  // namespace
@@ -148,7 +138,7 @@ Result<std::string> MoveOver(const Place& from, const Place& to, const Seen& see
   const Entry& s = source.value();
   const Entry& t = target.value();
   // Reading the content took time since `seen`, and attributes may come from a cache.
-  const Status fresh = Refresh(t);
+  const Status fresh = RefreshAt(t.dir, t.name);
   if (!fresh.ok() && IsReplacedFile(fresh.error())) return std::string(kChanged);
   if (!fresh.ok()) return fresh.error();
   const std::optional<Identity> now = TRY(IdentityAt(t.dir, t.name));

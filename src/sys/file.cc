@@ -170,6 +170,13 @@ Result<std::optional<struct stat>> StatAt(const Fd& dir, const std::string& name
   return Error::FromErrno(errno, "stat " + Quoted(name));
 }
 
+Status RefreshAt(const Fd& dir, const std::string& name) {
+  struct statx unused = {};
+  constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_STATX_FORCE_SYNC;
+  if (::statx(dir.get(), name.c_str(), kFlags, STATX_BASIC_STATS, &unused) == 0) return Ok();
+  return Error::FromErrno(errno, "stat " + Quoted(name));
+}
+
 Result<std::string> ReadAll(const Fd& fd, std::size_t max_bytes) {
   std::string data;
   std::size_t done = 0;

@@ -84,6 +84,10 @@ inline constexpr std::int64_t kStatBlockBytes = 512;
 // What `name` in `dir` is, links not followed; nothing when there is no such entry.
 Result<std::optional<struct stat>> StatAt(const Fd& dir, const std::string& name);
 
+// Has a file system that answers from a cache (FUSE, NFS) ask anew what `name` in `dir` is, links
+// not followed: what StatAt() says next is no older than this call. Error: kNotFound.
+Status RefreshAt(const Fd& dir, const std::string& name);
+
 // Whole file. Errors: kResourceExhausted above `max_bytes`; kIo.
 Result<std::string> ReadAll(const Fd& fd, std::size_t max_bytes);
 
