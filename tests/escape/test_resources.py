@@ -6,7 +6,6 @@ A test's name begins with the attack's id; see attack_table.py.
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -17,8 +16,8 @@ from bailiff_cli import USER, Bench, Cli
 from e2e_tools import PYTHON, Held, is_locked, python, running_ids, wait_until
 from host import Host
 from leftovers import in_environment
+from peak import RSS_BYTES_MAX, json_and_peak
 
-RSS_BYTES_MAX = 256 << 20
 FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
 RUNS = 100 if FULL else 8
 PROCESSES = 3000 if FULL else 300
@@ -27,11 +26,6 @@ only_privileged = pytest.mark.parametrize("tier", ["privileged"], indirect=True)
 
 def run(cli: Cli, code: str, *options: str) -> dict[str, Any]:
     return cli.json(["exec", "--mode", "discard", *options, *python("import os, sys\n" + code)])
-
-
-def peak_bytes() -> int:
-    """The most memory that any process had that a test has started, Bailiff's among them."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
 
 
 def test_c01_a_fork_bomb_stays_within_its_limit(host: Host, ws: Cli) -> None:
@@ -184,13 +178,13 @@ attempt('names', lambda: names('/tmp'))
 
 
 def test_c06_a_file_of_four_terabytes_of_nothing_costs_nothing(host: Host, ws: Cli) -> None:
-    document = ws.json(["exec", "--mode", "review", *python(
+    document, peak = json_and_peak(ws, ["exec", "--mode", "review", *python(
         "import os; os.truncate(os.open('/workspace/Reports/huge', os.O_CREAT | os.O_RDWR), 4 << 40)")])
     refused = [entry["path"] for entry in document["changes"]["refused"]]
     assert (document["changes"]["state"], refused) == ("none", ["Reports/huge"]), document
     kept = sum(path.stat().st_blocks for path in (ws.workspace / ".bailiff").rglob("*") if path.is_file())
     assert kept * 512 < 1 << 20
-    assert peak_bytes() < RSS_BYTES_MAX
+    assert 1 << 20 < peak < RSS_BYTES_MAX
     host.check(ws, document["execution_id"])
 
 
@@ -213,10 +207,11 @@ except OSError as error: print(errno.errorcode[error.errno])
 
 @pytest.mark.parametrize("flood", ["yes | head -c 100M", "head -c 100M /dev/zero", "yes | head -c 100M >&2"])
 def test_c08_a_flood_of_output_is_counted_and_not_kept(host: Host, ws: Cli, flood: str) -> None:
-    document = ws.json(["exec", "--mode", "discard", "--output", "64k", "--", "/bin/sh", "-c", flood])
+    command = ["exec", "--mode", "discard", "--output", "64k", "--", "/bin/sh", "-c", flood]
+    document, peak = json_and_peak(ws, command)
     assert document["status"] == "succeeded", document
     assert document["stdout_truncated"] or document["stderr_truncated"]
-    assert peak_bytes() < RSS_BYTES_MAX
+    assert 1 << 20 < peak < RSS_BYTES_MAX
     host.check(ws, document["execution_id"])
 
 
