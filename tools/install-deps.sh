@@ -14,7 +14,7 @@ build=(
 test=(
   "${build[@]}"
   python3-pytest python3-pytest-xdist python3-venv strace attr acl e2fsprogs util-linux poppler-utils
-  procps sqlite3 binutils
+  procps sqlite3 binutils curl
   user-mode-linux kmod bindfs fuse3 libpython3.11-testsuite clang libclang-rt-14-dev systemd
 )
 lint=(clang-format clang-tidy clang binutils python3 python3-pytest)
