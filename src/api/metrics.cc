@@ -8,6 +8,7 @@
 
 #include "core/queue.h"
 #include "core/queue_pause.h"
+#include "store/outbox.h"
 
 namespace bailiff {
 namespace {
@@ -50,6 +51,10 @@ Result<std::string> MetricsText(Context& context, std::size_t workers, std::size
          &text);
   AddOne("bailiff_commits_total", "counter", "Commits to the workspace.",
          TRY(context.store().CurrentEpoch()), &text);
+  const Connection& connection = context.store().connection();
+  AddOne("bailiff_webhook_messages_lost_total", "counter",
+         "Messages to webhooks that a full outbox had no room for.", TRY(LostMessages(connection)),
+         &text);
   return text;
 }
 

@@ -151,6 +151,7 @@ Result<int> Changes(Session& session, Context& context, const std::string& prefi
   for (const PathProblem& problem : problems.conflicts) {
     text += "conflict  " + QuotePath(problem.path) + ": " + Safe(problem.reason) + "\n";
   }
+  text += LintLines(row.value());
   session.Answer(ChangesToJson(row.value(), set), text);
   return 0;
 }

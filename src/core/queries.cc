@@ -27,15 +27,6 @@ namespace json = boost::json;
 
 constexpr std::size_t kNamedMax = 5;
 
-// What lint found when the change set was decided: a line each, before the diff.
-std::string LintLines(const ProposalRow& row) {
-  const std::optional<Decision> decision = DecodeProblems(row.problems).decision;
-  if (!decision.has_value() || decision->lint.empty()) return "";
-  std::string text = "lint of the script, which informs and does not protect:\n";
-  for (const LintFact& fact : decision->lint) text += "  " + LintSentence({fact}) + "\n";
-  return text + "\n";
-}
-
 Result<std::optional<std::string>> ReadNothing(const Change& /*change*/, std::size_t /*max*/) {
   return std::optional<std::string>();
 }
@@ -263,6 +254,14 @@ Result<json::object> ExecutionDocument(Context& context, const std::string& id) 
   return ParseObject(TRY(context.store().GetExecution(id)).document);
 }
 
+std::string LintLines(const ProposalRow& row) {
+  const std::optional<Decision> decision = DecodeProblems(row.problems).decision;
+  if (!decision.has_value() || decision->lint.empty()) return "";
+  std::string text = "lint of the script, which informs and does not protect:\n";
+  for (const LintFact& fact : decision->lint) text += "  " + LintSentence({fact}) + "\n";
+  return text;
+}
+
 Result<std::string> DiffOf(Context& context, const std::string& id,
                            const std::optional<std::string>& path) {
   const Result<ProposalRow> row = context.store().GetProposal(id);
@@ -277,7 +276,8 @@ Result<std::string> DiffOf(Context& context, const std::string& id,
   options.path = path;
   options.protected_paths = ProtectedPathsIn(set, PolicyContext{});
   const std::string diff = TRY(RenderDiff(set, sources, options));
-  return LintLines(row.value()) + diff;
+  const std::string lint = LintLines(row.value());
+  return lint.empty() ? diff : lint + "\n" + diff;
 }
 
 Result<json::object> ChangesOf(Context& context, const std::string& id) {

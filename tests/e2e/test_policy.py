@@ -257,6 +257,10 @@ def test_a_reviewer_sees_what_lint_found(ws: Cli) -> None:
     assert diff.startswith(
         "lint of the script, which informs and does not protect:\n"
         '  line 4: os-system: harmless("true")\n')  # fmt: skip
+    changes = ws.ok(["changes", execution]).stdout.decode()
+    assert changes.endswith(
+        "lint of the script, which informs and does not protect:\n"
+        '  line 4: os-system: harmless("true")\n')  # fmt: skip
     assert ws.json(["show", execution])["decision"]["lint"] == [fact]
     assert ws.json(["changes", execution])["decision"]["lint"] == [fact]
     assert sentence in ws.ok(["policy", "test", execution]).stdout.decode()

@@ -301,6 +301,7 @@ def test_history_stats_and_metrics_tell_of_it(serve: Any) -> None:
     assert metrics.status == 200 and metrics.body.startswith(b"# ")
     for line in metrics.body.decode().splitlines():
         assert line.startswith("#") or float(line.rpartition(" ")[2]) >= 0, line
+    assert b"\nbailiff_webhook_messages_lost_total 0\n" in metrics.body
     world.agent.get("/v1/history?path=../x").problem(422, None, "query:path")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import time
@@ -114,6 +115,38 @@ def test_a_killed_server_runs_what_waited_once_and_nothing_twice(serve: Serve) -
             found = [record for record in world.server.records(kind) if record["id"] == execution]
             assert len(found) == 1, (kind, found)
     assert [record["id"] for record in world.server.records("interrupted")] == [running]
+    world.server.cli.ok(["audit", "verify"])
+
+
+def test_who_waits_for_a_run_needs_no_place_in_the_queue_and_it_is_as_durable(serve: Serve) -> None:
+    """A worker that has nothing to do takes it at once; what the server's death leaves is the same."""
+    world = serve("--workers", "1")
+    early = world.agent.submit(appending("early") + "; " + HANGS, wait=0.3)
+    assert early["status"] == "running", early
+    cancel(world.agent, early["execution_id"])
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(world.agent.submit, appending("run") + "; " + HANGS, wait=60)
+
+        def ready() -> Any:
+            """The id, once it has said so."""
+            running = world.agent.get("/v1/executions?status=running").of(200)["executions"]
+            ids = [document["execution_id"] for document in running]
+            said = [world.agent.get(f"/v1/executions/{one}/stdout").body for one in ids]
+            return ids[0] if said == [b"ready\n"] else None
+
+        execution = wait_until(ready, "it says that it runs")
+        world.server.kill()
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            waits.result()
+    world.server.restart()
+    ended = world.agent.until(execution, "interrupted", "succeeded", "error")
+    assert (ended["status"], ended["changes"]["state"]) in (
+        ("interrupted", "none"), ("interrupted", "discarded")), ended  # fmt: skip
+    assert world.agent.run("true")["status"] == "succeeded"  # It was not queued again before that.
+    assert sorted(path.name for path in world.workspace.glob("runs-*")) == []
+    for kind in ("submitted", "started", "interrupted"):
+        found = [record for record in world.server.records(kind) if record["id"] == execution]
+        assert len(found) == 1, (kind, found)
     world.server.cli.ok(["audit", "verify"])
 
 
