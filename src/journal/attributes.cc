@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "sys/retry.h"
+#include "workspace/identity.h"
 
 namespace bailiff {
 namespace {
@@ -155,6 +156,10 @@ Result<std::uint32_t> Inherit(const Fd& entry, const Inheritance& from, std::uin
 }
 
 bool MayChange(const Fd& dir) {
+  const Result<Stability> stability = StabilityOf(dir);
+  const Result<struct stat> st = Stat(dir);
+  const bool has_server = stability.ok() && stability.value() == Stability::kWeak;
+  if (has_server && st.ok() && (st.value().st_mode & S_IRWXU) != S_IRWXU) return false;
   return ::faccessat(dir.get(), ".", R_OK | W_OK | X_OK, AT_EACCESS) == 0;
 }
 

@@ -41,7 +41,8 @@ std::optional<AccessAcl> DeriveAccessAcl(const std::string& default_acl, std::ui
 // this inheritance. Returns its mode. A directory also gets the default ACL and the setgid bit.
 Result<std::uint32_t> Inherit(const Fd& entry, const Inheritance& from, std::uint32_t mode);
 
-// Whether this process may list, enter and change the directory.
+// Whether this process may list, enter and change the directory. On FUSE, NFS and the like its
+// owner has to be allowed to: what serves it counts no capability of ours.
 bool MayChange(const Fd& dir);
 
 }  // namespace bailiff

@@ -22,8 +22,7 @@ def shared(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Cli]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What has to be otherwise on FUSE fails there; BAILIFF_TESTS_SAMPLE=N runs N tests only."""
     for item in items if ON_FUSE else ():
-        name = item.nodeid.rpartition("/")[2]
-        reason = DIFFERENT.get(name) or DIFFERENT.get(name.partition("[")[0])
+        reason = DIFFERENT.get(item.nodeid.rpartition("/")[2].partition("[")[0])
         if reason is not None:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
     wanted = int(os.environ.get("BAILIFF_TESTS_SAMPLE", len(items)))

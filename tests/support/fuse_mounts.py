@@ -22,8 +22,6 @@ DIFFERENT = {
     "test_workspaces.py::test_a_copy_takes_over_when_the_original_is_gone":
         "FUSE may give other inode numbers with every mount, so a copy whose original is gone "
         "cannot be told from a workspace that was renamed: it works without --adopt",
-    "test_plans.py::test_a_plan_works_in_folders_that_are_read_only[rootless]":
-        "the daemon decides, as the user that it is, and no capability counts for it",
 }  # fmt: skip
 
 CLONE_NEWNS = 0x00020000
