@@ -52,9 +52,7 @@ Result<std::int64_t> ForgetCommits(Context& context, std::int64_t before_ns) {
   std::int64_t forgotten = 0;
   std::set<std::string> ids;
   for (std::string& name : TRY(ListPutAside(context))) ids.insert(std::move(name));
-  for (const std::string& name : TRY(ListDir(context.journal().journal, kOutputsMax))) {
-    ids.insert(name.substr(0, name.find('.')));
-  }
+  for (std::string& id : TRY(ListCommits(context.journal().journal))) ids.insert(std::move(id));
   for (const std::string& id : ids) {
     if (!IsId(id)) continue;
     const Result<ProposalRow> row = context.store().GetProposal(id);

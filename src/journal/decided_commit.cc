@@ -188,7 +188,15 @@ Status DecidedCommit::Finish() {
   Before("write applied record");
   TRY(file_.AppendApplied(left));
   Before("mark as rolled back");
-  return EndApplied(dirs_, begin_);
+  TRY(EndApplied(dirs_, begin_));
+  PutJournalAside();
+  return Ok();
+}
+
+void DecidedCommit::PutJournalAside() {
+  Before("put the journal aside");
+  // Where it cannot be, it stays and is looked at each time.
+  (void)PutAside(dirs_.journal, begin_.set.id);
 }
 
 Identity DecidedCommit::Arrival::Is() const {
@@ -255,11 +263,15 @@ Status DecidedCommit::EndUndo(bool may_be_tried_again, Problems* left) {
     TRY(may_be_tried_again ? RemoveJournal(dirs_.journal, begin_.set.id) : file_.AppendUndone());
     // Only now: until then a second try at the undo looks for them.
     Before("remove what was prepared");
-    return RemovePrepared(dirs_, begin_.set.id);
+    TRY(RemovePrepared(dirs_, begin_.set.id));
+    if (!may_be_tried_again) PutJournalAside();
+    return Ok();
   }
   SortProblems(left);
   Before("write attention record");
-  return file_.AppendAttention(*left);
+  TRY(file_.AppendAttention(*left));
+  PutJournalAside();
+  return Ok();
 }
 
 // Copies of what was not replaced in the end.

@@ -50,6 +50,7 @@ class DecidedCommit {
   std::vector<Arrival> Arrivals() const;
   Result<std::vector<Left>> WhatIsLeft();
   Status EndUndo(bool may_be_tried_again, Problems* left);
+  void PutJournalAside();
   Status RemoveCopies();
 
   const JournalDirs& dirs_;

@@ -25,8 +25,20 @@ constexpr std::size_t kRecordBytesMax = 1UL << 31;
 constexpr std::size_t kJournalsMax = 1'000'000;
 constexpr std::size_t kPathsBelowMax = 10'000'000;
 
+constexpr const char* kEndedDir = "ended";
+
 std::string FileName(const std::string& id) {
   return id + std::string(kSuffix);
+}
+
+// Wherever it is. In this order, because another process may move it meanwhile.
+Result<Fd> OpenJournal(const Fd& dir, const std::string& id, int flags) {
+  Result<Fd> file = OpenEntry({TRY(OpenDirBeneath(dir, ".")), FileName(id)}, flags | O_NONBLOCK);
+  if (file.ok() || !IsNoEntry(file.error())) return file;
+  const Result<Fd> ended = OpenDirBeneath(dir, kEndedDir);
+  if (!ended.ok() && IsNoEntry(ended.error())) return file;
+  if (!ended.ok()) return ended.error();
+  return OpenEntry(ended.value(), FileName(id), flags | O_NONBLOCK);
 }
 
 // What is appended to `written` bytes is shorter than they are, and must not meet a full disk.
@@ -310,8 +322,7 @@ bool IsFinal(JournalState state) {
 }
 
 Result<Journal> ReadJournal(const Fd& dir, const std::string& id) {
-  const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
-  const Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
+  const Fd file = TRY(OpenJournal(dir, id, O_RDONLY));
   const auto end = static_cast<std::size_t>(TRY(Stat(file)).st_size);
   Journal journal;
   bool begun = false;
@@ -344,8 +355,7 @@ Result<Journal> ReadJournal(const Fd& dir, const std::string& id) {
 }
 
 Result<JournalEnd> PeekJournal(const Fd& dir, const std::string& id) {
-  const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
-  const Fd file = TRY(OpenEntry(entry, O_RDONLY | O_NONBLOCK));
+  const Fd file = TRY(OpenJournal(dir, id, O_RDONLY));
   const struct stat st = TRY(Stat(file));
   const auto end = static_cast<std::size_t>(st.st_size);
   JournalState state = JournalState::kUndecided;
@@ -376,6 +386,13 @@ Result<JournalEnd> PeekJournal(const Fd& dir, const std::string& id) {
   return JournalEnd{state, offset};
 }
 
+Result<std::vector<std::string>> ListEnded(const Fd& dir) {
+  const Result<Fd> ended = OpenDirBeneath(dir, kEndedDir);
+  if (ended.ok()) return ListJournals(ended.value());
+  if (IsNoEntry(ended.error())) return std::vector<std::string>();
+  return ended.error();
+}
+
 Result<std::vector<std::string>> ListJournals(const Fd& dir) {
   const std::vector<std::string> names = TRY(ListDir(dir, kJournalsMax));
   std::vector<std::string> ids;
@@ -399,6 +416,8 @@ Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
   constexpr std::size_t kFrameBytes = kHeaderSize + kTrailerSize;
   const std::size_t written_size = size + begin.digest.size() + 2 * kFrameBytes;
   const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
+  const Status made = MakeDir(entry.dir, kEndedDir, 0700);  // Synced with the file's name.
+  if (!made.ok() && made.error().sys_errno() != EEXIST) return made.error();
   JournalFile journal(TRY(OpenEntry(entry, O_CREAT | O_EXCL | O_RDWR | O_APPEND, 0600)));
   const Status written = [&]() -> Status {
     Status reserved = Reserve(journal.file_, written_size);
@@ -419,13 +438,12 @@ Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
 }
 
 Result<JournalFile> JournalFile::Open(const Fd& dir, const std::string& id, std::size_t size) {
-  const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
-  Fd file = TRY(OpenEntry(entry, O_RDWR | O_APPEND | O_NONBLOCK));
+  Fd file = TRY(OpenJournal(dir, id, O_RDWR | O_APPEND));
   const auto sound = static_cast<off_t>(size);
   // Also when it changes no size, a truncation gives up what is reserved behind the end.
   if (TRY(Stat(file)).st_size > sound) {
     if (RetryInterrupted([&] { return ::ftruncate(file.get(), sound); }) != 0) {
-      return Error::FromErrno(errno, "truncate " + entry.name);
+      return Error::FromErrno(errno, "truncate " + FileName(id));
     }
     // Decided is decided: on a full disk the little that follows may still fit.
     (void)Reserve(file, size);
@@ -469,10 +487,20 @@ Status JournalFile::AppendRolledBack() {
   return Append(RecordType::kRolledBack, [](ByteWriter*) {});
 }
 
+Status PutAside(const Fd& dir, const std::string& id) {
+  const Fd ended = TRY(OpenDirBeneath(dir, kEndedDir));
+  return Rename(dir, FileName(id), ended, FileName(id));
+}
+
 Status RemoveJournal(const Fd& dir, const std::string& id) {
   const Status removed = Unlink(dir, FileName(id));
-  if (!removed.ok() && removed.error().sys_errno() != ENOENT) return removed;
-  return Fsync(dir);
+  if (!removed.ok() && !IsNoEntry(removed.error())) return removed;
+  TRY(Fsync(dir));
+  const Result<Fd> ended = OpenDirBeneath(dir, kEndedDir);
+  if (!ended.ok()) return IsNoEntry(ended.error()) ? Ok() : Status(ended.error());
+  const Status removed_there = Unlink(ended.value(), FileName(id));
+  if (!removed_there.ok()) return IsNoEntry(removed_there.error()) ? Ok() : removed_there;
+  return Fsync(ended.value());
 }
 
 }  // namespace bailiff

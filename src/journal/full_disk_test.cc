@@ -1,6 +1,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
+#include "journal/format.h"
 #include "tests/crash/tree_fixture.h"
 #include "tests/support/requires.h"
 
@@ -42,7 +43,7 @@ TEST_F(FullDiskTest, AFullJournalRefusesAndLeavesNothing) {
   EXPECT_EQ(tree_->Snapshot(), "");
   EXPECT_EQ(tree_->Private("undo"), "");
   EXPECT_EQ(NeedsRecovery(tree_->journal()).value(), false);
-  EXPECT_EQ(ListDir(tree_->journal(), 10).value().size(), 0U);
+  EXPECT_THAT(ListJournals(tree_->journal()).value(), ::testing::IsEmpty());
 }
 
 TEST_F(FullDiskTest, AFullWorkspaceUndoesWhatWasApplied) {

@@ -72,6 +72,9 @@ Result<std::vector<CommitReport>> Recover(const JournalDirs& dirs,
 // commit was decided, or when Recover() has yet to end it. Takes no lock.
 Result<std::optional<CommitReport>> ReportOf(const Fd& journal, const std::string& id);
 
+// The ids of all commits that were decided and not forgotten, sorted. Takes no lock.
+Result<std::vector<std::string>> ListCommits(const Fd& journal);
+
 // Whether Recover() has something to do. Takes no lock and changes nothing.
 Result<bool> NeedsRecovery(const Fd& journal);
 

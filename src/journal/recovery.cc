@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -78,10 +79,14 @@ Result<bool> HasUndoDir(const Fd& private_dir, const std::string& id) {
 Result<std::vector<CommitReport>> RecoverAll(const JournalDirs& dirs,
                                              const CommitOptions& options) {
   std::vector<std::pair<std::string, Journal>> open;
+  std::vector<std::string> ended;
   const std::vector<std::string> ids = TRY(ListJournals(dirs.journal));
   for (const std::string& id : ids) {
     const JournalState state = TRY(PeekJournal(dirs.journal, id)).state;
-    if (IsFinal(state)) continue;
+    if (IsFinal(state)) {
+      ended.push_back(id);
+      continue;
+    }
     Journal journal = TRY(ReadJournal(dirs.journal, id));
     const bool undecided = journal.state == JournalState::kUndecided;
     const bool applied_to = undecided && TRY(HasUndoDir(dirs.private_dir, id));
@@ -106,6 +111,8 @@ Result<std::vector<CommitReport>> RecoverAll(const JournalDirs& dirs,
   TRY(SweepStages(dirs, dirs.private_dir));
   TRY(SweepStages(dirs, dirs.held));
   TRY(SweepRecords(dirs.workspace));
+  // Last: what died before it put its journal aside may have left more than that.
+  for (const std::string& id : ended) (void)PutAside(dirs.journal, id);
   return reports;
 }
 
@@ -134,6 +141,16 @@ Result<bool> NeedsRecovery(const Fd& journal) {
     if (!end.ok() || !IsFinal(end.value().state)) return true;
   }
   return false;
+}
+
+Result<std::vector<std::string>> ListCommits(const Fd& journal) {
+  // In this order: one that ends meanwhile is found, if need be twice.
+  std::vector<std::string> ids = TRY(ListJournals(journal));
+  const std::vector<std::string> ended = TRY(ListEnded(journal));
+  ids.insert(ids.end(), ended.begin(), ended.end());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
 }
 
 Result<std::optional<CommitReport>> ReportOf(const Fd& journal, const std::string& id) {

@@ -1,9 +1,12 @@
+#include "journal/format.h"
 #include "tests/crash/tree_fixture.h"
 
 namespace bailiff {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class RecoveryTest : public ::testing::Test {
  protected:
@@ -36,7 +39,9 @@ class RecoveryTest : public ::testing::Test {
     std::ifstream file(tree_->JournalPath(kCommitId), std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(file), {});
   }
+  // Where a commit that goes on has it: before it was put aside, all of it was durable.
   void WriteJournalFile(const std::string& bytes) const {
+    std::filesystem::remove(tree_->JournalPath(kCommitId));
     std::ofstream(tree_->JournalPath(kCommitId), std::ios::binary) << bytes;
   }
 
@@ -150,6 +155,22 @@ TEST_F(RecoveryTest, AnEndThatWasNeverWrittenIsWrittenAgain) {
   EXPECT_EQ(NeedsRecovery(tree_->journal()).value(), true);
   ASSERT_THAT(Recover(tree_->dirs()), IsOk());
   EXPECT_EQ(ReadJournalFile(), whole);
+}
+
+TEST_F(RecoveryTest, WhatEndedIsNotLookedThroughAndStillKnown) {
+  Restart("put the journal aside");
+  EXPECT_EQ(NeedsRecovery(tree_->journal()).value(), false);
+  EXPECT_THAT(ListJournals(tree_->journal()).value(), ElementsAre(kCommitId));
+  const auto reports = Recover(tree_->dirs());
+  ASSERT_THAT(reports, IsOk());
+  EXPECT_THAT(reports.value(), IsEmpty());
+  EXPECT_THAT(ListJournals(tree_->journal()).value(), IsEmpty());
+  EXPECT_THAT(ListCommits(tree_->journal()).value(), ElementsAre(kCommitId));
+  EXPECT_EQ(ReportOf(tree_->journal(), kCommitId).value()->outcome, CommitOutcome::kCommitted);
+  EXPECT_THAT(CommitAll(*tree_, set_), FailsWith(ErrorCode::kConflict));
+  ASSERT_THAT(BuildRollback(tree_->dirs(), kCommitId, kRollbackId), IsOk());
+  ASSERT_THAT(Forget(tree_->dirs(), kCommitId), IsOk());
+  EXPECT_FALSE(ReportOf(tree_->journal(), kCommitId).value().has_value());
 }
 
 TEST_F(RecoveryTest, AnotherWorkspacesJournalIsRefused) {

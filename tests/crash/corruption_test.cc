@@ -51,7 +51,9 @@ class JournalCorruptionTest : public ::testing::TestWithParam<Moment> {
     std::ifstream file(tree_.JournalPath(kCommitId), std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
   }
+  // Where Recover() looks: what a crash cut short was not put aside.
   void Write(const std::string& bytes) const {
+    std::filesystem::remove(tree_.JournalPath(kCommitId));
     std::ofstream(tree_.JournalPath(kCommitId), std::ios::binary | std::ios::trunc) << bytes;
   }
 

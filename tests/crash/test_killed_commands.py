@@ -338,7 +338,7 @@ class Collect(Rollback):
         self.cli.ok(["gc", "--older-than", "0"])
         assert contents(self.cli) == self.after
         assert not list((self.cli.workspace / ".bailiff/undo").iterdir())
-        assert not list((self.cli.state / "journal").glob("*.journal"))
+        assert not list((self.cli.state / "journal").rglob("*.journal"))
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,8 @@ class Tree {
   const Fd& journal() const { return journal_; }
   std::string Path(const std::string& path) const { return root_ + "/" + path; }
   std::string JournalPath(const std::string& id) const {
-    return state_ + "/journal/" + id + ".journal";
+    const std::string ended = state_ + "/journal/ended/" + id + ".journal";
+    return std::filesystem::exists(ended) ? ended : state_ + "/journal/" + id + ".journal";
   }
 
   void File(const std::string& path, const std::string& content, mode_t mode = 0644,
