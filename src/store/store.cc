@@ -18,7 +18,14 @@ constexpr Sql kSelectProposal =
 constexpr Sql kListProposals =
     "SELECT seq, id, kind, state, digest, origin, created_ns, decided_ns, decided_by, created,"
     " modified, deleted, moved, metadata, bytes_written, problems, epoch, created_by, case_name"
-    " FROM proposals WHERE (?1 = 0 OR seq < ?1) AND (?2 = '' OR state = ?2)"
+    " FROM proposals WHERE (?1 = 0 OR seq < ?1) AND ?2 = '' AND (?3 = '' OR kind = ?3)"
+    " AND (?5 = '' OR created_by = ?6 OR case_name IN (SELECT value FROM json_each(?5)))"
+    " ORDER BY seq DESC LIMIT ?4";
+// Of a state there are few among many, but for `committed`.
+constexpr Sql kListProposalsOfState =
+    "SELECT seq, id, kind, state, digest, origin, created_ns, decided_ns, decided_by, created,"
+    " modified, deleted, moved, metadata, bytes_written, problems, epoch, created_by, case_name"
+    " FROM proposals INDEXED BY proposals_by_state WHERE (?1 = 0 OR seq < ?1) AND state = ?2"
     " AND (?3 = '' OR kind = ?3) AND (?5 = '' OR created_by = ?6"
     " OR case_name IN (SELECT value FROM json_each(?5))) ORDER BY seq DESC LIMIT ?4";
 constexpr int kChangeSetColumn = 19;  // Of kSelectProposal only.
@@ -291,7 +298,8 @@ Result<ProposalRow> Store::GetProposal(const std::string& id) {
 }
 
 Result<std::vector<ProposalRow>> Store::ListProposals(const ProposalFilter& filter) {
-  Statement select = TRY(connection_.Prepare(kListProposals));
+  const Sql list = filter.state.has_value() ? kListProposalsOfState : kListProposals;
+  Statement select = TRY(connection_.Prepare(list));
   select.Bind(1, filter.before_seq)
       .BindText(2, filter.state.has_value() ? Name(*filter.state) : "")
       .BindText(3, filter.kind.has_value() ? Name(*filter.kind) : "")
