@@ -6,9 +6,9 @@
 #include <optional>
 #include <string_view>
 
+#include "core/notify.h"
 #include "core/queue.h"
 #include "core/queue_pause.h"
-#include "store/outbox.h"
 
 namespace bailiff {
 namespace {
@@ -51,9 +51,8 @@ Result<std::string> MetricsText(Context& context, std::size_t workers, std::size
          &text);
   AddOne("bailiff_commits_total", "counter", "Commits to the workspace.",
          TRY(context.store().CurrentEpoch()), &text);
-  const Connection& connection = context.store().connection();
   AddOne("bailiff_webhook_messages_lost_total", "counter",
-         "Messages to webhooks that a full outbox had no room for.", TRY(LostMessages(connection)),
+         "Messages to webhooks that a full outbox had no room for.", TRY(LostMessages(context)),
          &text);
   return text;
 }

@@ -229,6 +229,10 @@ Result<Health> AlertOnHealth(Context& context) {
   return health;
 }
 
+Result<std::int64_t> LostMessages(Context& context) {
+  return LostMessages(context.store().connection());
+}
+
 json::object ToSlack(const json::object& payload) {
   std::string text = "Bailiff: " + ForSlack(TextAt(payload, "event"));
   const std::string id = TextAt(payload, "id");

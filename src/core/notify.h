@@ -30,6 +30,9 @@ void NotifyEnded(Context& context, const boost::json::object& document);
 // For a timer; its context sees everything. Errors: those of CheckHealth().
 Result<Health> AlertOnHealth(Context& context);
 
+// How many messages were lost so far because the outbox was full.
+Result<std::int64_t> LostMessages(Context& context);
+
 // What a Slack hook is sent for a payload: {"text": ...}.
 boost::json::object ToSlack(const boost::json::object& payload);
 

@@ -37,13 +37,13 @@ Result<Page> ProposalsPage(Context& context, ProposalFilter filter);
 // The execution document as it is now. Errors: kNotFound.
 Result<boost::json::object> ExecutionDocument(Context& context, const std::string& id);
 
-// What lint found when the change set was decided, a line each, and that it does not protect; empty
-// where nothing was found, or nobody looked.
+// What lint found when the change set was decided, a line each, and that it does not protect.
+// Nothing where nothing was found, or nobody looked.
 std::string LintLines(const ProposalRow& row);
 
-// A change set as a reviewer reads it (changeset/diff.h), after what lint found. Of a committed one,
-// old content comes from what the commit put aside, for as long as it is kept; of a dropped one
-// there is none. `path`: only changes at, below, or from there. Errors: kNotFound.
+// A change set as a reviewer reads it (changeset/diff.h), after what lint found. Of a committed
+// one, old content comes from what the commit put aside, for as long as it is kept; of a dropped
+// one there is none. `path`: only changes at, below, or from there. Errors: kNotFound.
 Result<std::string> DiffOf(Context& context, const std::string& id,
                            const std::optional<std::string>& path);
 
