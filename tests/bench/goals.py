@@ -1,4 +1,5 @@
-"""What must not grow: commits with the workspace, staging with its files, moves with their bytes."""
+"""What must not grow: commits with the workspace or with those before them, staging with its files,
+moves with their bytes."""
 
 from __future__ import annotations
 
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines import Places
+from servers import program
 
 GIB = 1 << 30
 MIB = 1 << 20
+COMMITS = 2_000
+COMMITS_TIMED = 60  # Before those, and after them.
 
 
 @dataclass
@@ -150,4 +154,25 @@ def make_moved(place: pathlib.Path) -> None:
         (place / f"dir/{index}").write_bytes(b"x")
 
 
-GROUPS = {"workspace": workspace_size, "many": many_files, "moves": moves}
+def many_commits(places: Places, _: int) -> list[Goal]:
+    workspace = places.make_workspace("commits")
+    command = ["/bin/bash", "-c", ": > /workspace/Reports/$EPOCHREALTIME"]
+
+    def commands() -> list[float]:
+        argv = [*places.bailiff(workspace), "--json", "exec", "--", *command]
+        return [timed(argv)[0] for _ in range(COMMITS_TIMED)]
+
+    samples = {"first": commands()}
+    with subprocess.Popen([program("bench_engine"), str(workspace), f"{workspace}.state",
+                           json.dumps({"command": command})], stdin=subprocess.PIPE,
+                          stdout=subprocess.DEVNULL, text=True) as engine:  # fmt: skip
+        engine.communicate("\n" * COMMITS)
+    samples["last"] = commands()
+    assert len(list((workspace / "Reports").iterdir())) == COMMITS + 2 * COMMITS_TIMED
+    first, last = (statistics.median(seconds) for seconds in samples.values())
+    return [Goal(f"a run that commits a file, after {COMMITS:,} of them to the first ones",
+                 last / first, 1.2, "x", f"{last * 1e3:.1f} ms to {first * 1e3:.1f} ms",
+                 samples)]  # fmt: skip
+
+
+GROUPS = {"workspace": workspace_size, "many": many_files, "moves": moves, "commits": many_commits}
