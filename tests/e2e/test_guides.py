@@ -6,6 +6,7 @@ digests and figures may be others. An id of the guide, whole or cut short, becom
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -73,6 +74,8 @@ class Shell:
         self.home = home
         environment = {"PATH": f"{path}:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(home),
                        "BAILIFF_STATE": str(home / "state"), "LC_ALL": "C.UTF-8"}  # fmt: skip
+        if "ASAN_OPTIONS" in os.environ:
+            environment["ASAN_OPTIONS"] = os.environ["ASAN_OPTIONS"]
         self.process = subprocess.Popen(
             ["/bin/bash", "-m"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             cwd=home, env=environment, text=True, start_new_session=True)  # fmt: skip
