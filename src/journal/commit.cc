@@ -5,6 +5,7 @@
 #include "journal/conflicts.h"
 #include "journal/decided_commit.h"
 #include "journal/durability.h"
+#include "journal/files.h"
 #include "journal/format.h"
 #include "journal/journal.h"
 #include "journal/prepare.h"

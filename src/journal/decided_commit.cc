@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "journal/conflicts.h"
+#include "journal/files.h"
 #include "journal/prepare.h"
 #include "sys/file.h"
 #include "workspace/tree.h"
@@ -115,6 +116,7 @@ Result<CommitReport> DecidedCommit::Forward(Pass pass) {
   }
   const Status finished = Finish();
   if (!finished.ok()) return Halted(finished.error());
+  PutJournalAside();
   return report_;
 }
 
@@ -141,6 +143,7 @@ Result<CommitReport> DecidedCommit::Backward(std::size_t from, Problems problems
   }
   const Status ended = EndUndo(problems.empty(), &left);
   if (!ended.ok()) return Halted(ended.error());
+  PutJournalAside();
   report_.outcome = left.empty() ? CommitOutcome::kConflict : CommitOutcome::kNeedsAttention;
   report_.problems = left.empty() ? std::move(problems) : std::move(left);
   SortProblems(&report_.problems);
@@ -188,14 +191,12 @@ Status DecidedCommit::Finish() {
   Before("write applied record");
   TRY(file_.AppendApplied(left));
   Before("mark as rolled back");
-  TRY(EndApplied(dirs_, begin_));
-  PutJournalAside();
-  return Ok();
+  return EndApplied(dirs_, begin_);
 }
 
 void DecidedCommit::PutJournalAside() {
   Before("put the journal aside");
-  // Where it cannot be, it stays and is looked at each time.
+  // Where it cannot be, it stays and is looked at each time. One that may be tried again has none.
   (void)PutAside(dirs_.journal, begin_.set.id);
 }
 
@@ -263,15 +264,11 @@ Status DecidedCommit::EndUndo(bool may_be_tried_again, Problems* left) {
     TRY(may_be_tried_again ? RemoveJournal(dirs_.journal, begin_.set.id) : file_.AppendUndone());
     // Only now: until then a second try at the undo looks for them.
     Before("remove what was prepared");
-    TRY(RemovePrepared(dirs_, begin_.set.id));
-    if (!may_be_tried_again) PutJournalAside();
-    return Ok();
+    return RemovePrepared(dirs_, begin_.set.id);
   }
   SortProblems(left);
   Before("write attention record");
-  TRY(file_.AppendAttention(*left));
-  PutJournalAside();
-  return Ok();
+  return file_.AppendAttention(*left);
 }
 
 // Copies of what was not replaced in the end.

@@ -9,37 +9,20 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/sha256.h"
+#include "journal/files.h"
 #include "sys/file.h"
 #include "sys/retry.h"
 
 namespace bailiff {
 namespace {
 
-constexpr std::string_view kSuffix = ".journal";
 constexpr std::uint32_t kVersion = 1;
 constexpr std::uint32_t kMagic = 0x314a4c42;  // "BLJ1"
 constexpr std::size_t kHeaderChecked = 4 + 1 + 4;
 constexpr std::size_t kHeaderSize = kHeaderChecked + 4;
 constexpr std::size_t kTrailerSize = Sha256::kSize;
 constexpr std::size_t kRecordBytesMax = 1UL << 31;
-constexpr std::size_t kJournalsMax = 1'000'000;
 constexpr std::size_t kPathsBelowMax = 10'000'000;
-
-constexpr const char* kEndedDir = "ended";
-
-std::string FileName(const std::string& id) {
-  return id + std::string(kSuffix);
-}
-
-// Wherever it is. In this order, because another process may move it meanwhile.
-Result<Fd> OpenJournal(const Fd& dir, const std::string& id, int flags) {
-  Result<Fd> file = OpenEntry({TRY(OpenDirBeneath(dir, ".")), FileName(id)}, flags | O_NONBLOCK);
-  if (file.ok() || !IsNoEntry(file.error())) return file;
-  const Result<Fd> ended = OpenDirBeneath(dir, kEndedDir);
-  if (!ended.ok() && IsNoEntry(ended.error())) return file;
-  if (!ended.ok()) return ended.error();
-  return OpenEntry(ended.value(), FileName(id), flags | O_NONBLOCK);
-}
 
 // What is appended to `written` bytes is shorter than they are, and must not meet a full disk.
 // Errors: kResourceExhausted; a file system that cannot reserve is no reason to refuse.
@@ -300,7 +283,7 @@ bool IsCut(std::string_view rest, std::size_t offset, std::size_t size) {
 }
 
 Error Damaged(const std::string& id, std::size_t offset) {
-  return Error(ErrorCode::kIo, FileName(id) + ": damaged at byte " + std::to_string(offset) +
+  return Error(ErrorCode::kIo, JournalName(id) + ": damaged at byte " + std::to_string(offset) +
                                    ". Nothing was done for it; it needs inspection");
 }
 
@@ -386,25 +369,6 @@ Result<JournalEnd> PeekJournal(const Fd& dir, const std::string& id) {
   return JournalEnd{state, offset};
 }
 
-Result<std::vector<std::string>> ListEnded(const Fd& dir) {
-  const Result<Fd> ended = OpenDirBeneath(dir, kEndedDir);
-  if (ended.ok()) return ListJournals(ended.value());
-  if (IsNoEntry(ended.error())) return std::vector<std::string>();
-  return ended.error();
-}
-
-Result<std::vector<std::string>> ListJournals(const Fd& dir) {
-  const std::vector<std::string> names = TRY(ListDir(dir, kJournalsMax));
-  std::vector<std::string> ids;
-  for (const std::string& name : names) {
-    if (!name.ends_with(kSuffix)) continue;
-    std::string id = name.substr(0, name.size() - kSuffix.size());
-    if (IsId(id)) ids.push_back(std::move(id));
-  }
-  std::sort(ids.begin(), ids.end());
-  return ids;
-}
-
 Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
   const std::string id = begin.set.id;
   const Encoding begins = [&](ByteWriter* writer) { WriteBegin(begin, writer); };
@@ -415,19 +379,16 @@ Result<JournalFile> JournalFile::Create(const Fd& dir, const Begin& begin) {
   }
   constexpr std::size_t kFrameBytes = kHeaderSize + kTrailerSize;
   const std::size_t written_size = size + begin.digest.size() + 2 * kFrameBytes;
-  const Entry entry{TRY(OpenDirBeneath(dir, ".")), FileName(id)};
-  const Status made = MakeDir(entry.dir, kEndedDir, 0700);  // Synced with the file's name.
-  if (!made.ok() && made.error().sys_errno() != EEXIST) return made.error();
-  JournalFile journal(TRY(OpenEntry(entry, O_CREAT | O_EXCL | O_RDWR | O_APPEND, 0600)));
+  JournalFile journal(TRY(MakeJournal(dir, id)));
   const Status written = [&]() -> Status {
     Status reserved = Reserve(journal.file_, written_size);
-    if (!reserved.ok()) return std::move(reserved).error().WithContext(entry.name);
+    if (!reserved.ok()) return std::move(reserved).error().WithContext(JournalName(id));
     TRY(WriteTo(journal.file_, [&](ByteWriter* writer) {
       WriteRecord(RecordType::kBegin, size, begins, writer);
       WriteRecord(RecordType::kDecided, begin.digest.size(), decides, writer);
     }));
     TRY(Fsync(journal.file_));
-    return Fsync(entry.dir);
+    return Fsync(dir);
   }();
   if (!written.ok()) {
     // Not decided for anyone who reads the directory after this; the first error is what matters.
@@ -443,7 +404,7 @@ Result<JournalFile> JournalFile::Open(const Fd& dir, const std::string& id, std:
   // Also when it changes no size, a truncation gives up what is reserved behind the end.
   if (TRY(Stat(file)).st_size > sound) {
     if (RetryInterrupted([&] { return ::ftruncate(file.get(), sound); }) != 0) {
-      return Error::FromErrno(errno, "truncate " + FileName(id));
+      return Error::FromErrno(errno, "truncate " + JournalName(id));
     }
     // Decided is decided: on a full disk the little that follows may still fit.
     (void)Reserve(file, size);
@@ -485,22 +446,6 @@ Status JournalFile::AppendAttention(const std::vector<PathProblem>& problems) {
 
 Status JournalFile::AppendRolledBack() {
   return Append(RecordType::kRolledBack, [](ByteWriter*) {});
-}
-
-Status PutAside(const Fd& dir, const std::string& id) {
-  const Fd ended = TRY(OpenDirBeneath(dir, kEndedDir));
-  return Rename(dir, FileName(id), ended, FileName(id));
-}
-
-Status RemoveJournal(const Fd& dir, const std::string& id) {
-  const Status removed = Unlink(dir, FileName(id));
-  if (!removed.ok() && !IsNoEntry(removed.error())) return removed;
-  TRY(Fsync(dir));
-  const Result<Fd> ended = OpenDirBeneath(dir, kEndedDir);
-  if (!ended.ok()) return IsNoEntry(ended.error()) ? Ok() : Status(ended.error());
-  const Status removed_there = Unlink(ended.value(), FileName(id));
-  if (!removed_there.ok()) return IsNoEntry(removed_there.error()) ? Ok() : removed_there;
-  return Fsync(ended.value());
 }
 
 }  // namespace bailiff

@@ -64,10 +64,6 @@ struct JournalEnd {
 };
 Result<JournalEnd> PeekJournal(const Fd& dir, const std::string& id);
 
-// The ids whose journal was not put aside, or was, sorted.
-Result<std::vector<std::string>> ListJournals(const Fd& dir);
-Result<std::vector<std::string>> ListEnded(const Fd& dir);
-
 enum class RecordType : std::uint8_t {
   kBegin = 1,
   kDecided = 2,
@@ -100,12 +96,5 @@ class JournalFile {
 
   Fd file_;
 };
-
-// Moves the journal of a commit that ended to where NeedsRecovery() and Recover() need not look at
-// it; the other functions find it there. Not durable: it may be back after a power cut.
-Status PutAside(const Fd& dir, const std::string& id);
-
-// Durably. No error when there is none.
-Status RemoveJournal(const Fd& dir, const std::string& id);
 
 }  // namespace bailiff

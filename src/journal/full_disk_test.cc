@@ -1,7 +1,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
-#include "journal/format.h"
+#include "journal/files.h"
 #include "tests/crash/tree_fixture.h"
 #include "tests/support/requires.h"
 

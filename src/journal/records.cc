@@ -8,6 +8,7 @@
 #include "base/ids.h"
 #include "journal/attributes.h"
 #include "journal/durability.h"
+#include "journal/files.h"
 #include "journal/format.h"
 #include "journal/inspect.h"
 #include "journal/journal.h"

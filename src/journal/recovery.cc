@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -6,6 +5,7 @@
 
 #include "base/ids.h"
 #include "journal/decided_commit.h"
+#include "journal/files.h"
 #include "journal/format.h"
 #include "journal/inspect.h"
 #include "journal/journal.h"
@@ -141,16 +141,6 @@ Result<bool> NeedsRecovery(const Fd& journal) {
     if (!end.ok() || !IsFinal(end.value().state)) return true;
   }
   return false;
-}
-
-Result<std::vector<std::string>> ListCommits(const Fd& journal) {
-  // In this order: one that ends meanwhile is found, if need be twice.
-  std::vector<std::string> ids = TRY(ListJournals(journal));
-  const std::vector<std::string> ended = TRY(ListEnded(journal));
-  ids.insert(ids.end(), ended.begin(), ended.end());
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  return ids;
 }
 
 Result<std::optional<CommitReport>> ReportOf(const Fd& journal, const std::string& id) {

@@ -1,4 +1,4 @@
-#include "journal/format.h"
+#include "journal/files.h"
 #include "tests/crash/tree_fixture.h"
 
 namespace bailiff {

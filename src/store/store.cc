@@ -18,7 +18,7 @@ constexpr Sql kSelectProposal =
 constexpr Sql kListProposals =
     "SELECT seq, id, kind, state, digest, origin, created_ns, decided_ns, decided_by, created,"
     " modified, deleted, moved, metadata, bytes_written, problems, epoch, created_by, case_name"
-    " FROM proposals WHERE (?1 = 0 OR seq < ?1) AND ?2 = '' AND (?3 = '' OR kind = ?3)"
+    " FROM proposals WHERE (?1 = 0 OR seq < ?1) AND (?3 = '' OR kind = ?3)"
     " AND (?5 = '' OR created_by = ?6 OR case_name IN (SELECT value FROM json_each(?5)))"
     " ORDER BY seq DESC LIMIT ?4";
 // Of a state there are few among many, but for `committed`.

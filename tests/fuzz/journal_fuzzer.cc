@@ -1,5 +1,6 @@
 #include "base/bytes.h"
 #include "base/sha256.h"
+#include "journal/files.h"
 #include "journal/format.h"
 #include "tests/fuzz/fuzzing.h"
 
