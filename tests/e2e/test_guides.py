@@ -6,7 +6,6 @@ digests and figures may be others. An id of the guide, whole or cut short, becom
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from bailiff_cli import REPOSITORY, Bench, remove_tree, require_root
+from bailiff_cli import REPOSITORY, Bench, Cli, remove_tree
 from e2e_tools import wait_until
 
 FIRST_STEPS = ("README.md", ("Five minutes", "How a person decides", "Agents and reviewers over HTTP"))
@@ -70,15 +69,13 @@ def expected(line: str) -> re.Pattern[str]:
 class Shell:
     """A shell that stays the same from command to command."""
 
-    def __init__(self, home: Path, path: Path) -> None:
-        self.home = home
-        environment = {"PATH": f"{path}:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(home),
-                       "BAILIFF_STATE": str(home / "state"), "LC_ALL": "C.UTF-8"}  # fmt: skip
-        if "ASAN_OPTIONS" in os.environ:
-            environment["ASAN_OPTIONS"] = os.environ["ASAN_OPTIONS"]
+    def __init__(self, cli: Cli, programs: Path) -> None:
+        self.home = cli.home
+        environment = cli.environment() | {"PATH": f"{programs}:/usr/bin:/bin:/usr/sbin:/sbin",
+                                           "BAILIFF_STATE": str(cli.state)}  # fmt: skip
         self.process = subprocess.Popen(
             ["/bin/bash", "-m"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            cwd=home, env=environment, text=True, start_new_session=True)  # fmt: skip
+            cwd=self.home, env=environment, text=True, start_new_session=True)  # fmt: skip
         self.ids: dict[str, str] = {}  # By that of the guide.
         self.last_id = self.last_digest = ""
 
@@ -132,17 +129,16 @@ class Shell:
 
 @pytest.fixture
 def shell(bench: Bench) -> Iterator[Shell]:
-    require_root()
-    home = bench.folder(0)
-    programs = home / "bin"
+    cli = bench.cli("privileged")
+    programs = cli.home / "bin"
     programs.mkdir()
     shutil.copy2(bench.binary, programs / "bailiff")
-    made = Shell(home, programs)
+    made = Shell(cli, programs)
     yield made
     made.process.stdin.close()
     made.process.wait(timeout=60)
     made.process.stdout.close()
-    remove_tree(home)
+    remove_tree(cli.home)
 
 
 @pytest.mark.parametrize(("guide", "sections"), [FIRST_STEPS, OF_THE_SERVER], ids=["README", "server"])

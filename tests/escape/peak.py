@@ -23,7 +23,6 @@ sys.exit(os.waitstatus_to_exitcode(status))
 def json_and_peak(cli: Cli, args: list[str]) -> tuple[Any, int]:
     """The document that the command prints, and the most memory in bytes that one process of
     Bailiff's had meanwhile."""
-    with cli.start(["--json", *args], under=[PYTHON, "-c", MEASURE]) as process:
-        out, err = process.communicate(timeout=120)
-    assert out, err
-    return json.loads(out), int(err.split()[-1])
+    answer = cli.run(["--json", *args], under=[PYTHON, "-c", MEASURE])
+    assert answer.stdout, answer
+    return json.loads(answer.stdout), int(answer.stderr.split()[-1])

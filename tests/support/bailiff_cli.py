@@ -146,10 +146,11 @@ class Cli:
         args: Sequence[str | bytes | Path],
         stdin: bytes | None = None,
         seconds: float = SECONDS_MAX,
+        under: Sequence[str] = (),
     ) -> Answer:
         """Runs a command to its end. `stdin` is fed to it (`--stdin` passes it on to a script)."""
         source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-        with self.start(args, stdin=source) as process:
+        with self.start(args, under, stdin=source) as process:
             try:
                 out, err = process.communicate(stdin, timeout=seconds)
             except BaseException:
