@@ -101,8 +101,8 @@ class WriterRaceTest : public ::testing::TestWithParam<std::tuple<Ground, Change
   }
 
   // One commit with a writer beside it, which renames within the first `spread_ns_`. That grows
-  // after theirs came first and shrinks after theirs came last: however slow the machine is, it ends
-  // up around the moment at which the two meet.
+  // after theirs came first and shrinks after theirs came last: however slow the machine is, it
+  // ends up around the moment at which the two meet.
   void Attempt(const Tree& tree, int number, const Writer& writer) {
     const bool replaces = std::get<1>(GetParam()) == ChangeOp::kModify;
     std::filesystem::remove(tree.Path("f"));
