@@ -156,11 +156,11 @@ Result<std::uint32_t> Inherit(const Fd& entry, const Inheritance& from, std::uin
 }
 
 bool MayChange(const Fd& dir) {
-  const Result<Stability> stability = StabilityOf(dir);
+  if (::faccessat(dir.get(), ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) return false;
   const Result<struct stat> st = Stat(dir);
-  const bool has_server = stability.ok() && stability.value() == Stability::kWeak;
-  if (has_server && st.ok() && (st.value().st_mode & S_IRWXU) != S_IRWXU) return false;
-  return ::faccessat(dir.get(), ".", R_OK | W_OK | X_OK, AT_EACCESS) == 0;
+  if (!st.ok() || (st.value().st_mode & S_IRWXU) == S_IRWXU) return true;
+  const Result<Stability> stability = StabilityOf(dir);
+  return !stability.ok() || stability.value() != Stability::kWeak;
 }
 
 }  // namespace bailiff
