@@ -47,10 +47,6 @@ struct Place {
   char path[PATH_MAX] = {};
 };
 
-void Close(int fd) {
-  if (fd >= 0) syscall(SYS_close, fd);
-}
-
 bool Decode(const seccomp_data& data, Request* request) {
   const auto& args = data.args;
   request->is_link = data.nr == SYS_link || data.nr == SYS_linkat;
@@ -150,7 +146,7 @@ bool OpenPlace(unsigned caller, int dir, Place* place) {
   how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   how.resolve = RESOLVE_NO_MAGICLINKS;
   place->dir = static_cast<int>(syscall(SYS_openat2, base, above, &how, sizeof(how)));
-  Close(base);
+  ChildClose(base);
   return place->dir >= 0;
 }
 
@@ -202,7 +198,7 @@ Answer Look(int listener, const seccomp_notif& call, const Request& request, Pla
   if (memory < 0) return Answer::kLetThrough;
   const bool read =
       ReadPath(memory, request.from, from->path) && ReadPath(memory, request.to, to->path);
-  Close(memory);
+  ChildClose(memory);
   if (!read) return Answer::kLetThrough;
   if (!OpenPlace(call.pid, request.from_dir, from)) return Answer::kLetThrough;
   if (!OpenPlace(call.pid, request.to_dir, to)) return Answer::kLetThrough;
@@ -232,8 +228,8 @@ void AnswerCall(RenameServer* server) {
     Place to;
     answer = Look(server->listener, call, request, &from, &to);
     if (answer == Answer::kFailed) response.error = -errno;
-    Close(from.dir);
-    Close(to.dir);
+    ChildClose(from.dir);
+    ChildClose(to.dir);
   }
   if (answer == Answer::kLetThrough) response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
   // Fails when the caller was killed meanwhile, which needs no answer.

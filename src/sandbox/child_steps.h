@@ -1,5 +1,8 @@
 #pragma once
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cerrno>
 
 #include "sandbox/child_plan.h"
@@ -13,6 +16,10 @@ namespace bailiff {
 inline long ChildFails(int sys_errno) {
   errno = sys_errno;
   return -1;
+}
+
+inline void ChildClose(int fd) {
+  if (fd >= 0) syscall(SYS_close, fd);
 }
 
 // child_mount.cc
