@@ -163,4 +163,22 @@ inline Result<CommitReport> CommitAll(const Tree& tree, const ChangeSet& set,
   return Commit(tree.dirs(), set, Digest(set), options);
 }
 
+// A tree of the test's own to commit to.
+class CommitFixture : public ::testing::Test {
+ protected:
+  CommitFixture() : tree_(Dir() + "_own") {}
+
+  static std::string Dir() { return ScratchDir("commit_test"); }
+
+  void Committed(const Result<CommitReport>& report) {
+    ASSERT_THAT(report, IsOk());
+    ASSERT_EQ(report.value().problems, std::vector<PathProblem>());
+    ASSERT_EQ(report.value().outcome, CommitOutcome::kCommitted);
+    EXPECT_EQ(tree_.Private("stage"), "");
+    EXPECT_EQ(NeedsRecovery(tree_.journal()).value(), false);
+  }
+
+  const Tree tree_;
+};
+
 }  // namespace bailiff
