@@ -3,6 +3,7 @@
 
 #include "tests/crash/everything.h"
 #include "tests/crash/fuse_ground.h"
+#include "tests/support/sample.h"
 
 // A commit that dies at its n-th step, for every n: after recovery the tree is the one before or
 // the one after, and nothing else is ever seen.
@@ -70,11 +71,9 @@ class CommitCrashTest : public ::testing::TestWithParam<Ground> {
   void SetUp() override {
     if (GetParam() != Ground::kFuse) return;
     REQUIRES(std::getenv("BAILIFF_TEST_FUSE") != nullptr, "needs FUSE and bindfs");
-    if (std::getenv("BAILIFF_TESTS_FULL") != nullptr) return;
-    const char* seed = std::getenv("BAILIFF_TESTS_SEED");
+    if (RunsWhole()) return;
     stride_ = kFuseStride;
-    first_ =
-        1 + static_cast<int>((seed == nullptr ? 1 : std::strtol(seed, nullptr, 10)) % kFuseStride);
+    first_ = 1 + static_cast<int>(SampleSeed() % kFuseStride);
     std::cout << "every " << stride_ << "th step from " << first_ << "\n";
   }
 

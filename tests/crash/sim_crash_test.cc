@@ -3,6 +3,7 @@
 
 #include "tests/crash/everything.h"
 #include "tests/crash/sim_fs.h"
+#include "tests/support/sample.h"
 
 // Power cuts in every order in which a disk may have got what was not synced: the journal runs as
 // it is on a SimFs, the power is cut at a random moment, recovery runs on what may be left (and may
@@ -22,9 +23,11 @@ constexpr std::uint64_t kImagesSample = 1'000;
 constexpr int kImagesPerStory = 10;
 constexpr int kRecoveriesMax = 3;  // The last one is not cut short.
 
-std::uint64_t NumberIn(const char* variable, std::uint64_t otherwise) {
-  const char* text = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe): one thread.
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+std::uint64_t WantedImages() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread.
+  const char* text = std::getenv("BAILIFF_SIM_IMAGES");
+  if (text != nullptr) return std::strtoull(text, nullptr, 10);
+  return RunsWhole() ? kImagesFull : kImagesSample;
 }
 
 // A disk with the workspace on it, in use until the next one is made.
@@ -356,9 +359,8 @@ void CheckImage(const Story& story, std::mt19937_64* random) {
 }
 
 TEST(SimCrashTest, IsAllOrNothingInEveryOrderOfLosses) {
-  const bool full = NumberIn("BAILIFF_TESTS_FULL", 0) != 0;
-  const std::uint64_t images = NumberIn("BAILIFF_SIM_IMAGES", full ? kImagesFull : kImagesSample);
-  const std::uint64_t first = NumberIn("BAILIFF_TESTS_SEED", 1) * 1'000'000;
+  const std::uint64_t images = WantedImages();
+  const std::uint64_t first = SampleSeed() * 1'000'000;
   std::cout << images << " images from story " << first << "\n";
   for (std::uint64_t i = 0; i < images; i += kImagesPerStory) {
     Story story;

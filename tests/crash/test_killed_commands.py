@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from bailiff_cli import SECONDS_MAX, Bench, Cli, cannot_run, remove_tree
+from sample import FULL, SEED
 from trees import snapshot
 
 CALLS = ("write,pwrite64,ftruncate,fallocate,rename,renameat,renameat2,link,linkat,symlink,symlinkat,"
@@ -28,8 +29,6 @@ CALLS = ("write,pwrite64,ftruncate,fallocate,rename,renameat,renameat2,link,link
          "fsetxattr,fsync,fdatasync,syncfs")  # fmt: skip
 TROUBLES = ("killed", "all killed", "EIO", "ENOSPC", "EDQUOT", "EINTR")
 FULL_DISK = ("ENOSPC", "EDQUOT")
-FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
-SEED = int(os.environ.get("BAILIFF_TESTS_SEED") or 1)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 POINTS = 12 if FULL else 1  # For each action and trouble.
 

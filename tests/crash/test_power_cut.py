@@ -6,7 +6,6 @@ is told by one number, and anything between two states is seen.
 """
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
 import uml  # noqa: E402
 from bailiff_cli import find_binary  # noqa: E402
+from sample import FULL, SEED  # noqa: E402
 
 CUTS_FULL = 20
 CUTS_SAMPLE = 2
@@ -156,10 +156,9 @@ def cut_somewhere(machine: uml.Machine, told: Told, chance: random.Random, secon
 
 def test_what_was_acknowledged_survives_power_cuts_and_the_rest_is_all_or_nothing(tmp_path):
     uml.require()
-    seed = int(os.environ.get("BAILIFF_TESTS_SEED", "1"))
-    cuts = CUTS_FULL if os.environ.get("BAILIFF_TESTS_FULL") else CUTS_SAMPLE
-    print(f"seed {seed}, {cuts} cuts")
-    chance = random.Random(seed)
+    cuts = CUTS_FULL if FULL else CUTS_SAMPLE
+    print(f"seed {SEED}, {cuts} cuts")
+    chance = random.Random(SEED)
     image = uml.make_image(tmp_path / "disk", 256)
     shutil.copy2(find_binary(), tmp_path / "bailiff")
     told, seconds = Told(), 0.5

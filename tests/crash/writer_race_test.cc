@@ -9,6 +9,7 @@
 #include "sys/pipe.h"
 #include "tests/crash/fuse_ground.h"
 #include "tests/crash/tree_fixture.h"
+#include "tests/support/sample.h"
 
 // Another writer replaces or makes the same file at a random moment of a commit. On a local file
 // system no update is ever lost. On FUSE one is, if it comes between the last look and the rename:
@@ -91,8 +92,7 @@ class WriterRaceTest : public ::testing::TestWithParam<std::tuple<Ground, Change
   void SetUp() override {
     const bool fuse = std::get<0>(GetParam()) == Ground::kFuse;
     REQUIRES(!fuse || std::getenv("BAILIFF_TEST_FUSE") != nullptr, "needs FUSE and bindfs");
-    const char* seed = std::getenv("BAILIFF_TESTS_SEED");
-    random_.seed(seed == nullptr ? 1U : static_cast<unsigned>(std::strtol(seed, nullptr, 10)));
+    random_.seed(SampleSeed());
   }
 
   static std::string IdOf(int attempt) {
@@ -158,7 +158,7 @@ INSTANTIATE_TEST_SUITE_P(Ground, WriterRaceTest,
 TEST_P(WriterRaceTest, LosesNoUpdateOutsideTheWindow) {
   const auto [ground, op] = GetParam();
   const Tree tree(ScratchDir("writer_race"), ground);
-  const int attempts = std::getenv("BAILIFF_TESTS_FULL") == nullptr ? kAttempts : kAttemptsFull;
+  const int attempts = RunsWhole() ? kAttemptsFull : kAttempts;
   const Writer writer(tree.Path("their-new-file"), tree.Path("f"));
   for (int i = 0; i < attempts && !HasFailure(); ++i) Attempt(tree, i, writer);
   if (ground == Ground::kLocal) {

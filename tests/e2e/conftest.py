@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from bailiff_cli import ON_FUSE, TIERS, Bench, Cli, remove_tree
 from fuse_mounts import DIFFERENT
+from sample import SEED
 
 
 @pytest.fixture(scope="module", params=TIERS)
@@ -28,7 +29,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = int(os.environ.get("BAILIFF_TESTS_SAMPLE", len(items)))
     if wanted >= len(items):
         return
-    seed = os.environ.get("BAILIFF_TESTS_SEED", "1")
-    chosen = set(random.Random(seed).sample(range(len(items)), wanted))
+    chosen = set(random.Random(SEED).sample(range(len(items)), wanted))
     config.hook.pytest_deselected(items=[it for i, it in enumerate(items) if i not in chosen])
     items[:] = [item for i, item in enumerate(items) if i in chosen]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import collections
 import json
-import os
 import random
 import re
 import shutil
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from bailiff_cli import Bench, Cli, cannot_run, remove_tree, require_plain_build
+from sample import FULL, SEED
 
 GROUP = 54322  # Without a name.
 SCRIPT = ["/bin/sh", "-c", "echo ran-$((40 + 2))"]
@@ -128,10 +128,9 @@ def one_of_each_name(points: list[Point], chance: random.Random) -> list[Point]:
 
 def test_a_layer_that_cannot_be_made_stops_the_run(traced: Traced) -> None:
     points = traced.points
-    if not os.environ.get("BAILIFF_TESTS_FULL"):
-        seed = int(os.environ.get("BAILIFF_TESTS_SEED") or 1)
-        points = one_of_each_name(points, random.Random(seed))
-        print(f"seed {seed}, of {len(traced.points)} calls:", *points, sep="\n")
+    if not FULL:
+        points = one_of_each_name(points, random.Random(SEED))
+        print(f"seed {SEED}, of {len(traced.points)} calls:", *points, sep="\n")
     for point in points:
         inject = ["-e", f"trace={point.call}",
                   "-e", f"inject={point.call}:error=EPERM:when={point.number}"]

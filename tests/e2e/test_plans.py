@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from bailiff_cli import ON_FUSE, Cli, remove_tree
 from e2e_tools import commit_file, contents, staged
+from sample import SEED
 
 CASE = "Abby-MVA"
-SEED = int(os.environ.get("BAILIFF_TESTS_SEED") or 1)
 
 
 def own(ws: Cli, *paths: Path) -> None:

@@ -25,10 +25,9 @@ from e2e_tools import PYTHON, bare, python, wait_until
 from host import IMPORTS, Host, run_bare, run_on_a_copy
 from leftovers import opened, processes
 from peak import RSS_BYTES_MAX, json_and_peak
+from sample import FULL, SEED
 from trees import differences, snapshot
 
-FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
-SEED = int(os.environ.get("BAILIFF_TESTS_SEED") or 1)
 RACES = 100 if FULL else 3
 
 PROLOGUE = f"{IMPORTS}\nos.chdir('/workspace')\n"

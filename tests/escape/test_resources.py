@@ -17,8 +17,8 @@ from e2e_tools import PYTHON, Held, is_locked, python, running_ids, wait_until
 from host import Host
 from leftovers import in_environment
 from peak import RSS_BYTES_MAX, json_and_peak
+from sample import FULL
 
-FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
 RUNS = 100 if FULL else 8
 PROCESSES = 3000 if FULL else 300
 only_privileged = pytest.mark.parametrize("tier", ["privileged"], indirect=True)

@@ -15,13 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sample import FULL, SEED
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 TARGETS = sorted(path.name.removesuffix("_fuzzer.cc") for path in HERE.glob("*_fuzzer.cc"))
-FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
 SEARCH_SECONDS = int(os.environ.get("BAILIFF_FUZZ_SECONDS") or (60 if FULL else 5))
-SEED = int(os.environ.get("BAILIFF_TESTS_SEED") or 1)
 BUILD_SECONDS_MAX = 1200
 AT_ONCE = 2
 # Bounds of one input: everything that is parsed takes memory in proportion to its bytes.

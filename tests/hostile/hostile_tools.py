@@ -14,10 +14,8 @@ from typing import Any
 
 from bailiff_cli import Answer, Cli
 from e2e_tools import python
+from sample import FULL
 from trees import Tree, differences, snapshot
-
-FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
-SEED = int(os.environ.get("BAILIFF_TESTS_SEED") or 1)
 
 
 def of(sample: int, full: int) -> int:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import pytest
 from bailiff_cli import TIERS, Bench, Cli, remove_tree
 from e2e_tools import python
-from hostile_tools import FULL, SEED, Usage, measure
+from hostile_tools import Usage, measure
+from sample import FULL, SEED
 
 FEW, MANY = (10_000, 100_000) if FULL else (1_000, 5_000)
 MEMORY_MAX = 512 << 20

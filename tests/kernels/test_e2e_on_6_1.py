@@ -4,7 +4,6 @@ nothing else may."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,9 +13,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
 import uml  # noqa: E402
 from bailiff_cli import find_binary  # noqa: E402
+from sample import FULL, of_the_e2e_suite  # noqa: E402
 
 SAMPLE = 12  # Tests, of more than 900.
-FULL = bool(os.environ.get("BAILIFF_TESTS_FULL"))
 SECONDS_MAX = 4 * 3600 if FULL else 1400
 
 # By the test that says so, why it is otherwise there.
@@ -78,9 +77,7 @@ def verdicts(report: Path) -> dict[str, str]:
 
 def test_the_e2e_suite_passes_but_for_what_is_listed(tmp_path: Path) -> None:
     uml.require()
-    sampling = {"BAILIFF_TESTS_SEED": os.environ.get("BAILIFF_TESTS_SEED", "1")}
-    if not FULL:
-        sampling["BAILIFF_TESTS_SAMPLE"] = str(SAMPLE)
+    sampling = of_the_e2e_suite(SAMPLE)
     shutil.copy2(find_binary(), tmp_path / "bailiff")
     image = uml.make_image(tmp_path / "disk", 2048)
     guest = GUEST

@@ -6,15 +6,14 @@ import os
 import time
 
 import pytest
+from sample import FULL, SEED
 
 SEEDS, SEEDS_FULL = 300, 3000
-SEED = 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    full = bool(os.environ.get("BAILIFF_TESTS_FULL"))
-    seeds = os.environ.get("BAILIFF_ORACLE_SEEDS") or (SEEDS_FULL if full else SEEDS)
-    seed = os.environ.get("BAILIFF_TESTS_SEED") or (time.time_ns() // 1000 if full else SEED)
+    seeds = os.environ.get("BAILIFF_ORACLE_SEEDS") or (SEEDS_FULL if FULL else SEEDS)
+    seed = os.environ.get("BAILIFF_TESTS_SEED") or (time.time_ns() // 1000 if FULL else SEED)
     group = parser.getgroup("oracle")
     group.addoption("--seeds", type=int, default=int(seeds), help="programs per tier")
     group.addoption("--seed", type=int, default=int(seed), help="number of the first program")

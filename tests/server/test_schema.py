@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 from bailiff_cli import cannot_run, find_binary
+from sample import FULL, SEED
 from server_tools import World
 
 HERE = Path(__file__).resolve().parent
-EXAMPLES = 200 if os.environ.get("BAILIFF_TESTS_FULL") else 15
+EXAMPLES = 200 if FULL else 15
 # An event stream of something queued has no end while the queue is stopped, which other calls do:
 # test_events.py has those. The plans' routes have their own tests.
 LEFT_OUT = r"^(/v1/plans|/plans|/file-ops/|/execute/)|/events$"
@@ -44,12 +45,11 @@ def test_the_server_does_what_its_openapi_document_says(serve, tmp_path: Path) -
     held = [world.agent.held(f"held-{i}.txt")["execution_id"] for i in range(4)]
     committed = [world.agent.run(f"echo {i} > /workspace/c{i}")["execution_id"] for i in range(2)]
     failed = world.agent.run("echo out; echo err >&2; false")["execution_id"]
-    seed = os.environ.get("BAILIFF_TESTS_SEED", "1")
     command = [
         schemathesis(), "--config-file", HERE / "schemathesis.toml", "run",
         f"http://127.0.0.1:{world.server.port}/openapi.json", "-c", "all",
         "-H", f"Authorization: Bearer {world.admin.token}", "--exclude-path-regex", LEFT_OUT,
-        "-n", str(EXAMPLES), "--seed", seed, "--no-color", "--continue-on-failure",
+        "-n", str(EXAMPLES), "--seed", str(SEED), "--no-color", "--continue-on-failure",
     ]  # fmt: skip
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8",
@@ -58,7 +58,7 @@ def test_the_server_does_what_its_openapi_document_says(serve, tmp_path: Path) -
     }  # fmt: skip
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True,
                           timeout=600, check=False)  # fmt: skip
-    assert done.returncode == 0, f"seed {seed}\n{done.stdout[-40_000:]}{done.stderr}"
+    assert done.returncode == 0, f"seed {SEED}\n{done.stdout[-40_000:]}{done.stderr}"
     assert "Unable to" not in done.stdout
     world.server.anybody().get("/health").of(200)
     world.server.cli.ok(["audit", "verify"])
