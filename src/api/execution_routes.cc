@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/timestamp.h"
+#include "core/documents.h"
 #include "core/executions.h"
 #include "core/permissions.h"
 #include "core/queries.h"
@@ -168,8 +169,7 @@ ApiRoute ListRoute(ApiParts* parts) {
                      "Only those with this status.",
                      0,
                      0,
-                     {"queued", "running", "succeeded", "failed", "timed_out", "oom_killed",
-                      "limit_exceeded", "cancelled", "interrupted", "denied", "error"}},
+                     {kStatuses.begin(), kStatuses.end()}},
                     {"since",
                      QueryType::kString,
                      "Only those submitted at or after this time, in UTC: 2026-11-21T10:15:00Z.",

@@ -87,6 +87,13 @@ Result<int> List(Session& session, Context& context, const ListOptions& options)
   if (options.held) return ListHeld(session, context, limit);
   ExecutionFilter filter;
   filter.limit = limit;
+  const bool known =
+      std::find(kStatuses.begin(), kStatuses.end(), options.status) != kStatuses.end();
+  if (!options.status.empty() && !known) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("--status: '{}' is not a status; use one of {}", Safe(options.status),
+                             fmt::join(kStatuses, ", ")));
+  }
   filter.status = options.status;
   filter.case_name = options.case_name;
   json::array array;

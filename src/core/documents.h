@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -17,6 +19,11 @@
 // renamed.
 
 namespace bailiff {
+
+// Every status that an execution can have.
+inline constexpr std::array<std::string_view, 11> kStatuses = {
+    "queued",         "running",   "succeeded",   "failed", "timed_out", "oom_killed",
+    "limit_exceeded", "cancelled", "interrupted", "denied", "error"};
 
 // What one execution has come to, in the words of the execution document.
 struct Execution {

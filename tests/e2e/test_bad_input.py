@@ -59,6 +59,7 @@ REFUSED = {
     "variable without a name": ("exec --env =x -- true", ["--env ''", "NAME=value"]),
     "reserved variable": ("exec --env EXECUTION_ID=x -- true", ["--env EXECUTION_ID", "set by Bailiff"]),
     "wait": ("exec --wait-lock never -- true", ["--wait-lock", "'never'"]),
+    "status": ("list --status odd", ["--status", "'odd'", "succeeded"]),
     "unknown option": ("exec --frobnicate -- true",
                        ["--frobnicate: is not an option of exec", "'bailiff exec --help'"]),
     "unknown command": ("frobnicate", ["'frobnicate' is not a command", "'bailiff --help'"]),
