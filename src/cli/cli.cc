@@ -4,9 +4,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <functional>
-#include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "cli/action_commands.h"
@@ -47,6 +48,7 @@ class CommandLine {
     AddTokenCommands();
     AddQueueCommands();
     AddOtherCommands();
+    RefuseEmptyValues(&app_);
   }
 
   int Run(std::vector<std::string> arguments) {
@@ -85,6 +87,24 @@ class CommandLine {
       return "'" + unknown.front() + "' is not a command ('bailiff --help' lists them)";
     }
     return std::string(error.what()) + " ('bailiff COMMAND --help' shows what there is)";
+  }
+
+  // An empty value, as of a shell's variable that was never set, must not stand for leaving the
+  // option out: it may be the digest that is to be checked.
+  static void RefuseEmptyValues(CLI::App* app) {
+    constexpr std::array<std::string_view, 3> kMayBeEmpty = {"--description", "--reason",
+                                                             "--only-cases"};
+    for (CLI::Option* option : app->get_options()) {
+      const std::string name = option->get_name();
+      const bool takes_value = option->get_items_expected_max() > 0;
+      const bool may_be_empty =
+          std::find(kMayBeEmpty.begin(), kMayBeEmpty.end(), name) != kMayBeEmpty.end();
+      if (!takes_value || may_be_empty || !name.starts_with("--")) continue;
+      option->check([](const std::string& value) {
+        return value.empty() ? "is empty; give a value, or leave it out" : "";
+      });
+    }
+    for (CLI::App* command : app->get_subcommands({})) RefuseEmptyValues(command);
   }
 
   void AddGlobals(CLI::App* app) {

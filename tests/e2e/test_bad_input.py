@@ -109,6 +109,19 @@ def test_bad_input_is_refused_with_its_reason(desk: Cli, name: str) -> None:
     assert contents(desk) == before and executions(desk) == count
 
 
+@pytest.mark.parametrize("words", [
+    ["exec", "--case", "", "--", "true"], ["approve", "exec_20260101", "--digest", ""],
+    ["audit", "verify", "--key", ""], ["serve", "--socket", ""], ["serve", "--certificate", "", "--key", ""],
+    ["token", "create", "bot", "--role", "agent", "--case", ""], ["--state", "", "list"]], ids=" ".join)  # fmt: skip
+def test_an_empty_value_does_not_stand_for_leaving_it_out(desk: Cli, words: list[str]) -> None:
+    before = contents(desk)
+    answer = desk.run(words)
+    option = words[words.index("") - 1]
+    assert answer.exit == 125, answer
+    assert f"{option}: is empty; give a value, or leave it out" in answer.stderr.decode()
+    assert contents(desk) == before
+
+
 def test_a_missing_script_is_named(desk: Cli) -> None:
     answer = desk.run(["run", "/etc/passwd"])  # A leading slash is the root of the workspace.
     assert answer.exit == 127
